@@ -52,6 +52,7 @@ fn read(world: &mut World, node: u32, name: &str) -> Option<Vec<u8>> {
     world.honest(node).read(name)
 }
 
+/// Promises: A3
 #[test]
 fn no_stamp_from_clock_that_jumped_ahead() {
     for ahead_ms in [HOUR_MS, 24 * HOUR_MS, 27 * 365 * 24 * HOUR_MS] {
@@ -153,6 +154,7 @@ impl Hostile for Liar {
     }
 }
 
+/// Promises: A3
 #[test]
 fn one_liar_stops_nobody() {
     for wall_ms in [0, 5, u64::MAX >> 16] {
@@ -172,6 +174,7 @@ fn one_liar_stops_nobody() {
     }
 }
 
+/// Promises: A3
 #[test]
 fn history_ahead_holds_up_nobody_and_is_named() {
     let mut world = members_who_wait(4, 0, u64::MAX);
@@ -221,6 +224,8 @@ fn history_ahead_holds_up_nobody_and_is_named() {
 }
 
 /// The others take what a replica writes whose clock has fallen back. It takes what they write once its clock is set.
+///
+/// Promises: A3
 #[test]
 fn clock_that_fell_back_holds_up_only_its_own_replica() {
     let mut world = members(3, 0);

@@ -223,6 +223,7 @@ fn write_replaces_record_of_faster_clock() {
     assert!(matches!(&own.value, Value::Lww(register) if register.bytes() == b"mine"), "{own:?}");
 }
 
+/// Promises: G2
 #[test]
 fn refuses_write_too_large_for_frame() {
     let mut host = Host::new();

@@ -102,6 +102,7 @@ fn with_hostile(
     world
 }
 
+/// Promises: G4
 #[test]
 fn peer_that_answers_nothing_is_cheap() {
     assert_cheap(&mut with_hostile(|_| None, |_| None));
@@ -130,6 +131,7 @@ fn peer_that_answers_garbage_is_cheap() {
     assert_cheap(&mut with_hostile(yields, |_| Some(heartbeat(7))));
 }
 
+/// Promises: G4
 #[test]
 fn peer_whose_state_always_differs_is_cheap() {
     let mut world = case("differing", SyncProtocolKind::HashComparison, |_| true, differing).harmless().run();
@@ -221,6 +223,7 @@ fn deltas_that_nobody_can_complete_are_dropped() {
     }
 }
 
+/// Promises: G4
 #[test]
 fn members_that_agree_are_cheap() {
     assert_cheap(&mut three());

@@ -10,6 +10,7 @@
 //!
 //! `docs/promises.md` is generated from the tests: `SYNCLINE_UPDATE_DOCS=1 cargo test -p syncline-house`.
 
+mod book;
 mod checks;
 mod dependencies;
 mod guide_map;

@@ -13,7 +13,7 @@ use std::fs;
 /// A family of promises: its heading, and each promise with its meaning.
 type Family = (&'static str, &'static [(&'static str, &'static str)]);
 
-const FAMILIES: [Family; 11] = [
+const FAMILIES: [Family; 12] = [
     (
         "Convergence",
         &[
@@ -64,7 +64,34 @@ const FAMILIES: [Family; 11] = [
         "Growth",
         &[
             ("G1", "Every buffer, view, cache and table has a bound, and what waits has a deadline."),
+            (
+                "G2",
+                "What replicas accept and join can be sent: no honest node sends a frame above the limit.",
+            ),
             ("G3", "A write, a frame and a handshake cost what changes, not what is there."),
+            (
+                "G4",
+                "What cannot be repaired now costs less and less, and equal replicas send heartbeats alone.",
+            ),
+            ("G5", "What is dead and stable is forgotten: a disk is about as large as what it shows."),
+        ],
+    ),
+    (
+        "Identity and clocks",
+        &[
+            (
+                "A1",
+                "One number names one delta for ever: a replica that has lost a part of its history, or shares its id, \
+                 stops before it writes again.",
+            ),
+            (
+                "A2",
+                "Such a replica comes back under a new id, and nothing that was acknowledged and stored is lost.",
+            ),
+            (
+                "A3",
+                "The clock of one replica holds up no other, and its writes are heard once the clock is right.",
+            ),
         ],
     ),
     (
@@ -249,6 +276,26 @@ fn promises_and_tags_match() {
     let known: BTreeSet<&str> = promises().map(|(id, _)| id).collect();
     for (id, tests) in &tests {
         assert!(known.contains(id.as_str()), "there is no promise {id}; it is named by {tests:?}");
+    }
+}
+
+/// The code that begins a text, as in `I5: …`.
+fn code_of(text: &str) -> Option<&str> {
+    let code = text.split([':', ',']).next()?;
+    let number = code.strip_prefix(|c: char| c.is_ascii_uppercase())?;
+    (!number.is_empty() && number.chars().all(|c| c.is_ascii_digit())).then_some(code)
+}
+
+/// The checks and the findings that they print begin with the code of a promise, which a reader looks up here.
+#[test]
+fn codes_of_checks_are_promises() {
+    let known: BTreeSet<&str> = promises().map(|(id, _)| id).collect();
+    for file in ["checks/list.rs", "verdict.rs"] {
+        let source = read(&root().join("crates/sim/cluster/src").join(file));
+        let codes: BTreeSet<&str> = source.split('"').skip(1).step_by(2).filter_map(code_of).collect();
+        assert!(codes.len() > 5, "{file}: {codes:?}");
+        let unknown: Vec<_> = codes.difference(&known).collect();
+        assert!(unknown.is_empty(), "{file} names {unknown:?}, which are no promises");
     }
 }
 

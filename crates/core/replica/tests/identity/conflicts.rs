@@ -40,6 +40,7 @@ fn meet_again(world: &mut World) {
     world.run_for_secs(120);
 }
 
+/// Promises: A1
 #[test]
 fn restored_store_stops_before_it_writes() {
     for configs in [all_signing(), [0, 1, 2].map(|number| member(number, 3))] {
@@ -98,6 +99,7 @@ fn restored_store_is_found_out_behind_later_writes() {
     }
 }
 
+/// Promises: A1
 #[test]
 fn lost_store_stops_under_its_old_id() {
     for authority in [Authority::open(), Authority::keyed([0x11; 32])] {
@@ -111,6 +113,7 @@ fn lost_store_stops_under_its_old_id() {
     }
 }
 
+/// Promises: A1
 #[test]
 fn copied_store_is_found_out_by_the_first_writes() {
     let mut world = World::of([0, 1].map(signing));

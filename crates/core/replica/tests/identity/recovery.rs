@@ -31,6 +31,7 @@ fn counts(world: &World) -> Vec<u128> {
     world.nodes.iter().map(|node| node.likes()).collect()
 }
 
+/// Promises: A2
 #[test]
 fn restored_backup_loses_no_increment() {
     for writes in 1..6u64 {
@@ -63,6 +64,7 @@ fn restored_backup_loses_no_increment() {
     }
 }
 
+/// Promises: A2
 #[test]
 fn lost_store_loses_nothing_that_was_written_since() {
     let mut world = World::of([0, 1, 2].map(signing));
@@ -77,6 +79,7 @@ fn lost_store_loses_nothing_that_was_written_since() {
     assert_eq!(counts(&world), [17, 17, 17]);
 }
 
+/// Promises: A2
 #[test]
 fn copied_store_counts_both_lives() {
     let mut world = World::of([0, 1].map(signing));
@@ -140,6 +143,7 @@ fn of_every_type() -> Vec<Operation> {
     ]
 }
 
+/// Promises: A2
 #[test]
 fn every_type_is_written_again() {
     let mut world = World::of([0, 1, 2].map(signing));

@@ -426,6 +426,7 @@ fn equal_roots_transfer_nothing() {
     assert_eq!((stats.round_trips, stats.records_received, stats.records_pushed), (1, 0, 0));
 }
 
+/// Promises: G2
 #[test]
 fn oversized_text_still_syncs() {
     let chars = "x".repeat(1_000);

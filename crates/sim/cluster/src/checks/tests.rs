@@ -372,6 +372,7 @@ fn misplaced_edits_are_found() {
     }
 }
 
+/// Promises: G2
 #[test]
 fn frame_above_the_limit_is_found() {
     let pair = Pair::new();
@@ -528,6 +529,7 @@ fn costs_above_budgets_are_found() {
     assert_eq!(found.map(|found| found.name()), Some("OverBudget(write bytes)"));
 }
 
+/// Promises: G4
 #[test]
 fn idle_traffic_is_found() {
     let mut pair = Pair::new();
@@ -545,6 +547,7 @@ fn idle_traffic_is_found() {
     assert!(matches!(of_silence(&since, &pair), Some(Check::OverBudget { .. })));
 }
 
+/// Promises: G5
 #[test]
 fn disk_without_content_is_found() {
     let mut pair = Pair::new();

@@ -27,6 +27,7 @@ fn cluster(nodes: usize, faults: FaultConfig) -> (SimRuntime, Vec<NodeId>) {
     (rt, nodes)
 }
 
+/// Promises: G5
 #[test]
 fn seen_tombstones_are_collected() {
     let (mut rt, nodes) = cluster(3, FaultConfig::light_chaos());
