@@ -1,8 +1,8 @@
 //! The `syncline` command: simulate replicas under faults, sweep seeds, minimize failures, compare protocols.
 //!
 //! `flags` parses the arguments into a `Simulation` and the settings of a command; `commands` runs the
-//! command; `output` prints its report. Exit codes: 0 success, 1 a finding, 2 bad usage or a file that cannot be
-//! read or written, 130 interrupted, 141 the reader of the output has closed it.
+//! command; `output` prints its report. Exit codes: 0 success, 1 a finding, 2 bad usage, or a file or a store
+//! that cannot be read or written, 130 interrupted, 141 the reader of the output has closed it.
 //!
 //! The crate is not a library for others: the only public item is [`main`].
 

@@ -352,6 +352,8 @@ fn store_that_cannot_be_opened_is_no_finding() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("damaged: its counter of commits is missing"), "{said}");
+    // To find it is what `verify` is for; `inspect` cannot do what it was asked for.
+    refused(&["inspect", &path], &["damaged: its counter of commits is missing"]);
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub(crate) struct ShrinkArgs {
     pub(crate) runs: u64,
 
     /// Stop after this much real time with the smallest case so far. The report lists the reductions that were not done.
+    /// A bare number is in milliseconds.
     #[arg(long, visible_alias = "for", value_name = "TIME", default_value_t = DEFAULT_TIME, value_parser = values::time_span)]
     pub(crate) time: TimeSpan,
 

@@ -33,7 +33,7 @@ pub(crate) struct CompareArgs {
     #[arg(long)]
     pub(crate) no_history: bool,
 
-    /// The round-trip time of the link, without the transmission time of the bytes.
+    /// The round-trip time of the link, without the transmission time of the bytes. A bare number is in milliseconds.
     #[arg(long, value_name = "TIME", default_value_t = default_round_trip())]
     #[arg(value_parser = values::time_span)]
     pub(crate) rtt: TimeSpan,

@@ -119,7 +119,7 @@ pub(crate) struct ExploreArgs {
     #[arg(long, value_name = "MB", default_value_t = 4_000)]
     pub(crate) memory: u64,
 
-    /// Stop after this much real time.
+    /// Stop after this much real time. A bare number is in milliseconds.
     #[arg(long, value_name = "TIME", default_value_t = TimeSpan(SimDuration::from_secs(600)))]
     #[arg(value_parser = values::time_span)]
     pub(crate) time: TimeSpan,

@@ -21,9 +21,9 @@ Examples:
 
 Exit codes:
   0  success: every run converged and every check passed
-  1  a finding: a run did not converge, an invariant was violated, or a store is damaged; the output shows
-     how to reproduce it, or what is wrong
-  2  bad usage: an unknown flag, an impossible value, a file that cannot be read or written
+  1  a finding: a run did not converge, an invariant was violated, or verify found a store damaged; the
+     output shows how to reproduce it, or what is wrong
+  2  bad usage: an unknown flag, an impossible value, a file or a store that cannot be read or written
   130 interrupted by Ctrl-C; a long command first prints what it has learned so far
   141 the reader of the output has closed it, as head does";
 

@@ -19,7 +19,7 @@ pub(super) const DEFAULT_PAUSE_MS: Range<u64> = 50..1_000;
 #[command(next_help_heading = "Faults within hosts")]
 pub(super) struct HostArgs {
     /// The largest error of a replica's wall clock at the start, in either direction. A receiver holds back
-    /// timestamps more than 5 s ahead of its clock until its clock has caught up.
+    /// timestamps more than 5 s ahead of its clock until its clock has caught up. A bare number is in milliseconds.
     #[arg(long, value_name = "TIME", value_parser = values::time_span)]
     clock_skew: Option<TimeSpan>,
 

@@ -16,7 +16,7 @@ pub(crate) struct HuntArgs {
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// Stop after this time, as in 10m, with what was found so far.
+    /// Stop after this time, as in 10m, with what was found so far. A bare number is in milliseconds.
     #[arg(long, value_name = "TIME", value_parser = values::time_span)]
     pub(crate) time: Option<TimeSpan>,
 

@@ -49,6 +49,7 @@ pub(super) struct LinkArgs {
 
     /// The probability that a frame takes much longer, and the longest delay (5s by default). Half of those
     /// frames take at least twice the usual time, one in ten takes ten times, one in a hundred takes a hundred.
+    /// A bare number is in milliseconds.
     #[arg(long, value_name = "P[,TIME]", value_parser = latency_tail)]
     latency_tail: Option<LatencyTail>,
 

@@ -61,7 +61,7 @@ pub(crate) struct SimArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     writes: u32,
 
-    /// The virtual time over which the writes are spread, from the start of the run.
+    /// The virtual time over which the writes are spread, from the start of the run. A bare number is in milliseconds.
     #[arg(long, value_name = "TIME", default_value_t = TimeSpan(Workload::default().over))]
     #[arg(value_parser = values::time_span)]
     write_for: TimeSpan,
@@ -153,7 +153,7 @@ pub(crate) struct SimArgs {
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     max_events: u64,
 
-    /// The virtual time at which the run stops, converged or not.
+    /// The virtual time at which the run stops, converged or not. A bare number is in milliseconds.
     #[arg(long, value_name = "TIME", default_value_t = TimeSpan(Case::default().max_time.since(SimTime::ZERO)))]
     #[arg(value_parser = values::time_span)]
     max_time: TimeSpan,

@@ -41,7 +41,8 @@ impl fmt::Display for TimeSpan {
 /// Parses a span of time.
 pub(super) fn time_span(text: &str) -> Result<TimeSpan, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let expected = || "a span of time looks like 500ms, 60s, 5m or 1h".to_owned();
+    let expected =
+        || "a span of time looks like 500ms, 60s, 5m or 1h; a bare number is in milliseconds".to_owned();
     let number: u64 = digits.parse().map_err(|_| expected())?;
     let unit = text.get(digits.len()..).unwrap_or_default();
     let factor = match UNITS.iter().find(|(name, _)| *name == unit) {
@@ -154,6 +155,21 @@ mod tests {
         for bad in ["", "s", "0", "5 s", "9d", "-1s", "99999999999999999999", "9999999h"] {
             assert!(span(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn flags_of_times_say_what_a_bare_number_is() {
+        let whole = crate::command_line();
+        let args = whole.get_subcommands().flat_map(|command| command.get_arguments());
+        let of_times = args.filter(|arg| {
+            let names = arg.get_value_names().unwrap_or_default();
+            names.iter().any(|name| name.split(|c: char| !c.is_ascii_uppercase()).any(|word| word == "TIME"))
+        });
+        let helps: Vec<String> =
+            of_times.map(|arg| arg.get_help().map(ToString::to_string).unwrap_or_default()).collect();
+        assert!(helps.len() > 7, "{helps:?}");
+        let silent: Vec<&String> = helps.iter().filter(|help| !help.contains("milliseconds")).collect();
+        assert!(silent.is_empty(), "{silent:?}");
     }
 
     #[test]
