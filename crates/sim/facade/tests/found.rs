@@ -19,9 +19,11 @@ has a row, marked *partly*, for each step.
 
 *Seed* is the first of the drawn seeds that shows the finding, which is also the number of runs before it. Its case has
 so many *causes* (writes, crashes, partitions, frames with a fault, initial entities), and the case after *shrinking*
-has so many, after so many *runs*. A finding without a seed was found with other draws or after the first 20,000 seeds.
-*Shows* names the programs, made by people who read the code of the replicas before the sweeps could find this, that show
-the same fault. Made by `crates/sim/facade/tests/found.rs`.
+has so many, after so many *runs*. Most seeds were looked for among the first 20,000; a longer search found the later ones. A
+finding without a seed was found in another way, such as a case written by hand or the draws of an earlier commit.
+*Shows* names the programs that show the same fault, by folder and name. People who read the code of the replicas made them before
+the sweeps could find this; they are not part of this repository. *Issue* is the number of the issue of this project that
+repairs the finding. Made by `crates/sim/facade/tests/found.rs`.
 
 | finding | what is wrong | seed | found as | causes | after shrinking | what is left | runs | shows | issue |
 | --- | --- | ---: | --- | ---: | ---: | --- | ---: | --- | ---: |
