@@ -157,7 +157,7 @@ impl Default for TopologyArg {
 pub(super) enum SelectionArg {
     /// By the estimated cost of each protocol for the difference that the handshake's sketches show.
     Adaptive,
-    /// By the decision table of the CIP, from record counts and depth.
+    /// By the decision table of the proposal "Hybrid State Synchronization", from record counts and depth.
     Table,
 }
 
