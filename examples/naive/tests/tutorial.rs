@@ -34,6 +34,26 @@ fn book_shows_the_program() {
     assert!(include_str!("../src/main.rs") == include_str!(concat!(env!("OUT_DIR"), "/naive.rs")));
 }
 
+/// Asserts that the book shows what a sweep of this version prints.
+fn is_in_book<S: Subject>(lab: &Lab<S>, class: &str) {
+    let book = include_str!("../../../docs/book/your-own-replica.md");
+    let sweep = lab.sweep(0..1_000).unwrap();
+    let first = sweep.first(class).unwrap().seed;
+    for line in [
+        format!("{} seeds, {} converged, {} events\n", sweep.seeds, sweep.converged, sweep.events),
+        format!("  {} ended as {class}; the first is seed {first}: ", sweep.classes[class]),
+    ] {
+        assert!(book.contains(&line), "the book does not show {line:?}");
+    }
+}
+
+#[test]
+fn book_shows_the_sweeps() {
+    is_in_book(&Lab::new(naive::Sharing), "diverged");
+    is_in_book(&Lab::new(stamped::Sharing), "diverged");
+    is_in_book(&Lab::new(gossip::Sharing), "violated: a write is gone");
+}
+
 #[test]
 fn naive_replica_swaps_writes() {
     finds(&Lab::new(naive::Sharing), "diverged", include_str!("../cases/swapped.toml"));
