@@ -1,7 +1,7 @@
 //! The lints against nondeterminism and against printing that panics work: what they forbid, planted into a small
 //! crate, fails.
 
-use crate::source::code;
+use crate::source::{code, without_tests};
 use crate::tree::{crates, files, read, relative};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -105,11 +105,27 @@ fn no_source_turns_the_lints_off() {
     assert_eq!(found, excepted, "the sources that name a lint against nondeterminism");
 }
 
+/// Tests read the environment to know whether to rewrite what they compare with; what is tested does not.
+#[test]
+fn no_source_reads_the_environment() {
+    let mut found = Vec::new();
+    for folder in deterministic() {
+        for path in files(&folder, ".rs") {
+            let (text, _) = without_tests(&code(&read(&path)));
+            let file = relative(&path);
+            if file.contains("/src/") && text.contains("var_os") {
+                found.push(file);
+            }
+        }
+    }
+    assert_eq!(found, [""; 0], "pass the value as an argument");
+}
+
 #[test]
 fn no_deeper_settings_replace_these() {
     // Clippy reads the first settings that it finds from a crate upwards.
     for folder in deterministic() {
-        let found = crate::tree::files(&folder, "clippy.toml");
+        let found = files(&folder, "clippy.toml");
         assert_eq!(
             found,
             [folder.join("clippy.toml")],

@@ -6,6 +6,7 @@
 
 use super::stamps::stored;
 use super::{Noticed, Reported, Watched};
+use crate::node::SimReplica;
 use crate::verdict::Check;
 use std::collections::BTreeMap;
 use syncline_replica::Notice;
@@ -42,9 +43,15 @@ impl Pasts {
         }
     }
 
-    /// The number of authors in a context.
-    fn authors_in(&self, context: usize) -> usize {
-        self.authors.keys().filter(|(other, _)| *other == context).count()
+    /// The last delta of each author of the run.
+    fn all_in(&self, context: usize) -> VersionVector {
+        let mut all = VersionVector::default();
+        for ((of, author), writes) in &self.authors {
+            if let Some((seq, _)) = writes.last_key_value().filter(|_| *of == context) {
+                all.cover(Dot { author: *author, seq: *seq });
+            }
+        }
+        all
     }
 
     fn of(&self, context: usize, dot: Dot) -> Option<&VersionVector> {
@@ -71,6 +78,11 @@ impl Pasts {
             Notice::WriteAccepted { .. } => {
                 // A node that went down in the step shows nothing of the write.
                 let Some((dot, covered)) = written(reported, world) else { return };
+                if is_corrupt(reported, world) {
+                    // The log on the disk is not what the node had read: the delta may follow everything.
+                    let all = self.all_in(reported.context);
+                    return self.stable.entry(reported.context).or_default().join(&all);
+                }
                 let mut seen = VersionVector::default();
                 self.last_of(reported.context, &covered).for_each(|dot| seen.cover(dot));
                 self.authors.entry((reported.context, dot.author)).or_default().insert(dot.seq, seen);
@@ -96,6 +108,11 @@ fn written(reported: &Reported<'_>, world: &dyn Watched) -> Option<(Dot, Version
     Some((Dot { author, seq: covered.of(author) }, covered))
 }
 
+/// Whether a row on the disk of the node that reports is corrupt.
+fn is_corrupt(reported: &Reported<'_>, world: &dyn Watched) -> bool {
+    world.replica(reported.context, reported.node).is_some_and(SimReplica::is_corrupt)
+}
+
 /// **I8**. O(authors · log writes).
 pub(super) fn parents_named(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
     let Notice::WriteAccepted { .. } = noticed.notice else { return None };
@@ -103,11 +120,15 @@ pub(super) fn parents_named(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
     if !world.roles().is_empty() || world.has_losses(noticed.context) || world.hazards().may_differ_unseen() {
         return None;
     }
+    if is_corrupt(&noticed.reported(), world) {
+        return None;
+    }
     let (dot, covered) = written(&noticed.reported(), world)?;
     let delta = stored(world.replica(noticed.context, noticed.node)?, dot)?;
     let pasts = &noticed.memory.pasts;
-    // With so many authors a log may have had more heads than it remembers, and no delta names the others.
-    if pasts.authors_in(noticed.context) > limits::MAX_PARENTS {
+    // With so many authors, those before the run included, a log may have had more heads than it remembers, and no
+    // delta names the others.
+    if covered.len() > limits::MAX_PARENTS {
         return None;
     }
     let missing = missing_parent(pasts, noticed.context, &delta, &covered)?;
