@@ -181,12 +181,12 @@ impl SimNode {
     }
 
     /// The replica id of the node, and the number of its fresh starts.
-    pub const fn identity(&self) -> (ReplicaId, u8) {
+    pub const fn identity(&self) -> (ReplicaId, u16) {
         self.first.identity()
     }
 
     /// How often the node was brought back under a new replica id.
-    pub(crate) const fn returns(&self) -> u8 {
+    pub(crate) const fn returns(&self) -> u16 {
         self.first.returns()
     }
 

@@ -70,9 +70,9 @@ pub struct SimReplica {
     /// Members of the run of which this replica has not learned yet.
     unnamed: BTreeSet<NodeId>,
     /// Number of fresh starts and returns of this node: each has a replica id of its own.
-    fresh_starts: u8,
+    fresh_starts: u16,
     /// How often it was brought back under a new id, with all that it had written.
-    returns: u8,
+    returns: u16,
     /// Whether it makes a fresh start on a disk that has lost commits.
     detects_losses: bool,
     /// Whether a read has found a corrupt row.
@@ -204,7 +204,7 @@ impl SimReplica {
 
     /// Takes the next replica id of the node.
     pub(super) fn change_id(&mut self) {
-        assert!(self.fresh_starts < u8::MAX, "each fresh start has a replica id of its own");
+        assert!(self.fresh_starts < u16::MAX, "each fresh start has a replica id of its own");
         self.fresh_starts += 1;
         self.config.replica = replica_id_after(self.peer.into(), self.fresh_starts);
         if self.has_own_key {
@@ -325,12 +325,12 @@ impl SimReplica {
     }
 
     /// The present replica id, and the number of fresh starts.
-    pub(super) const fn identity(&self) -> (ReplicaId, u8) {
+    pub(super) const fn identity(&self) -> (ReplicaId, u16) {
         (self.config.replica, self.fresh_starts - self.returns)
     }
 
     /// How often the node was brought back under a new id.
-    pub(super) const fn returns(&self) -> u8 {
+    pub(super) const fn returns(&self) -> u16 {
         self.returns
     }
 

@@ -12,9 +12,9 @@ use syncline_types::{SimDuration, SimTime};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct DiskLosses {
     lost_commits: u64,
-    fresh_starts: u8,
+    fresh_starts: u16,
     /// How often it was brought back under a new id.
-    returns: u8,
+    returns: u16,
 }
 
 impl SimRuntime {

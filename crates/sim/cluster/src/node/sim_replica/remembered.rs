@@ -31,7 +31,8 @@ impl SimReplica {
     /// as a member.
     pub fn each_of_identity(&self, take: &mut impl FnMut(&[u8])) {
         take(&self.config.replica.0);
-        take(&[self.fresh_starts, self.returns]);
+        take(&self.fresh_starts.to_le_bytes());
+        take(&self.returns.to_le_bytes());
         take(&self.config.least_incarnation.to_le_bytes());
         self.renamed.iter().for_each(|name| take(&name.0));
     }
