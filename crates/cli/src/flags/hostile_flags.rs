@@ -4,6 +4,7 @@ use crate::flags::values;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use sync_sim::hostile::Lie;
+use sync_sim::network::MOST_HOSTILE;
 use sync_sim::prelude::FaultConfig;
 
 /// Replicas that violate the protocol on purpose. A run ends when the honest replicas have converged with
@@ -13,11 +14,11 @@ use sync_sim::prelude::FaultConfig;
 pub(super) struct HostileArgs {
     /// How many of the initial replicas are hostile, counted from the last. At least one must be honest, and
     /// the honest ones must be connected without the hostile ones.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_HOSTILE))]
     hostile: Option<u64>,
 
     /// How many of the hostile replicas are not members, counted from the last.
-    #[arg(long, value_name = "N", requires = "hostile", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    #[arg(long, value_name = "N", requires = "hostile", value_parser = clap::value_parser!(u64).range(0..=MOST_HOSTILE))]
     outsiders: Option<u64>,
 
     /// The attacks that hostile replicas use, separated by commas; all of them by default. Some attacks by

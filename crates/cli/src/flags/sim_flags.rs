@@ -13,9 +13,11 @@ use crate::simulation::Simulation;
 use clap::Args;
 use std::ops::Range;
 use std::path::PathBuf;
-use sync_sim::case::{Case, ScenarioSpec};
+use sync_sim::case::{Case, MOST_ENTITIES, MOST_NODES, ScenarioSpec};
+use sync_sim::network::{MOST_CONTEXTS, MOST_JOINERS};
 use sync_sim::prelude::{FaultConfig, SimTime, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
+use sync_sim::workload::{MOST_SKEW, MOST_WRITES};
 
 /// How long a replica stays away if `--churn` gives no range, in milliseconds.
 const DEFAULT_AWAY_MS: Range<u64> = 200..2_000;
@@ -42,23 +44,23 @@ pub(crate) struct SimArgs {
 
     /// How many replicas take part.
     #[arg(long, value_name = "N", default_value_t = ScenarioSpec::default().nodes as u32)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_NODES)))]
     nodes: u32,
 
     /// How many contexts each replica stores. Contexts are independent states on one host, which crashes as a
     /// whole. A write goes to any of them; a run converges when all replicas agree in every context.
     #[arg(long, value_name = "N", default_value_t = Case::default().contexts as u32)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=MOST_CONTEXTS as i64))]
     contexts: u32,
 
     /// How many entities each replica starts with, per context; the exact meaning depends on the scenario.
     #[arg(long, value_name = "N", default_value_t = ScenarioSpec::default().entities as u32)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_ENTITIES)))]
     entities: u32,
 
     /// How many writes applications issue; --write-for says over what time.
     #[arg(long, value_name = "N", default_value_t = Workload::default().writes as u32)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_WRITES)))]
     writes: u32,
 
     /// The virtual time over which the writes are spread, from the start of the run. A bare number is in milliseconds.
@@ -73,7 +75,7 @@ pub(crate) struct SimArgs {
 
     /// How strongly writes prefer the first keys; 0 means uniformly distributed. Without it, the workload
     /// preset decides.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=32))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_SKEW)))]
     skew: Option<u32>,
 
     /// The initial states of the replicas; see `syncline scenarios`.
@@ -137,7 +139,7 @@ pub(crate) struct SimArgs {
 
     /// How many additional, empty replicas join during the run.
     #[arg(long, value_name = "N", default_value_t = FaultConfig::default().late_joiners)]
-    #[arg(value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=MOST_JOINERS))]
     late_joiners: u64,
 
     /// By what factor frames to a slow node take longer; above 1, each node is slow with probability 1/4.

@@ -5,6 +5,7 @@
 
 mod disputed;
 mod growth;
+mod limits;
 mod merge_faults;
 mod mix;
 mod moves;
@@ -15,6 +16,7 @@ mod trace;
 mod write;
 
 pub use growth::Growth;
+pub use limits::{MOST_SKEW, MOST_WRITES};
 pub use merge_faults::{MergeFaults, MergeFunction};
 pub(crate) use mix::COLLECTIONS;
 pub use mix::{Mix, merges};

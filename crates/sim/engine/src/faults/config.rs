@@ -92,6 +92,9 @@ impl fmt::Display for Rate {
 /// The maximum number of contexts of a node.
 pub const MOST_CONTEXTS: usize = 8;
 
+/// The most nodes that join a run after it has begun.
+pub const MOST_JOINERS: u64 = 10_000;
+
 /// The length of a chaos tick in milliseconds. The probabilities of random partitions, crashes and departures
 /// are per tick.
 pub const CHAOS_TICK_MS: u64 = 10;
@@ -342,7 +345,14 @@ impl FaultConfig {
                 return Err(ConfigError::OutOfBounds { field, found, min: 0, max: DAY_MS });
             }
         }
-        const MOST_JOINERS: u64 = 10_000;
+        if !(1_000..=1_000_000).contains(&self.slow_node_permille) {
+            return Err(ConfigError::OutOfBounds {
+                field: "the slow node factor in thousandths",
+                found: self.slow_node_permille,
+                min: 1_000,
+                max: 1_000_000,
+            });
+        }
         if self.late_joiners > MOST_JOINERS {
             return Err(ConfigError::OutOfBounds {
                 field: "the number of late joiners",

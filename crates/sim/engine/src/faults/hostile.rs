@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The default of [`HostileFaults::rate`].
 const DEFAULT_RATE: Rate = Rate::ppm(200_000);
 
+/// The most hostile nodes of a run.
+pub const MOST_HOSTILE: u64 = 10_000;
+
 /// Which nodes of a run are hostile, and which attacks they make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -44,6 +47,11 @@ impl HostileFaults {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let found = self.outsiders as u64;
         let max = self.nodes as u64;
+        for (field, found) in [("the number of hostile nodes", max), ("the number of outsiders", found)] {
+            if found > MOST_HOSTILE {
+                return Err(ConfigError::OutOfBounds { field, found, min: 0, max: MOST_HOSTILE });
+            }
+        }
         if max > 0 && found > max {
             return Err(ConfigError::OutOfBounds { field: "the number of outsiders", found, min: 0, max });
         }

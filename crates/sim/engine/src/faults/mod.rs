@@ -8,8 +8,8 @@ mod link;
 pub mod serde_units;
 
 pub use attack::{Lie, Lies};
-pub use config::{CHAOS_TICK_MS, ConfigError, FaultConfig, MOST_CONTEXTS, Rate};
+pub use config::{CHAOS_TICK_MS, ConfigError, FaultConfig, MOST_CONTEXTS, MOST_JOINERS, Rate};
 pub use host::HostFaults;
-pub use hostile::HostileFaults;
+pub use hostile::{HostileFaults, MOST_HOSTILE};
 pub use link::{LinkFaults, LinkModel};
 pub use serde_units::time;

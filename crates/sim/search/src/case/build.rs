@@ -7,7 +7,7 @@ use crate::case::failure_class::catching;
 use crate::case::script_line::{Crash, CustomOp, Leave, Partition, ScriptAction, ScriptedWrite};
 use crate::case::{Case, Name, ScenarioSpec, Size};
 use std::collections::BTreeSet;
-use sync_sim_cluster::runtime::{MAX_FORMER_AUTHORS, SimConfig, SimRuntime};
+use sync_sim_cluster::runtime::{SimConfig, SimRuntime};
 use sync_sim_cluster::scenarios::{NAMED, NodeSeed, Scenario, author_in};
 use sync_sim_cluster::workload;
 use sync_sim_engine::event::SimEvent;
@@ -16,12 +16,6 @@ use sync_sim_engine::network::{FrameFaultScript, PartitionSpec};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::ScriptTime;
 use syncline_types::{SimDuration, SimTime};
-
-/// The most nodes of a named scenario.
-const MAX_NODES: usize = 10_000;
-/// The most entities of all nodes and contexts together; the limit keeps a run within the memory of one
-/// machine.
-const MAX_ENTITIES: usize = 20_000_000;
 
 /// An event and its time in the run, with its place among the events of that instant.
 pub(crate) type Timed<Op> = (ScriptTime, SimEvent<Op>);
@@ -70,6 +64,7 @@ impl Case {
     /// and takes numbers for its events, and two events of one instant happen in the order in which they
     /// were scheduled.
     pub(crate) fn assemble(&self, recording: bool) -> Result<SimRuntime, CaseError> {
+        self.check_counts()?;
         let scenario = self.initial_scenario()?;
         let names = self.names(&scenario)?;
         self.check_hostile(&scenario)?;
@@ -145,7 +140,7 @@ impl Case {
     /// As [`Case::build`].
     pub fn check(&self) -> Result<(), CaseError> {
         self.faults.validate()?;
-        self.scenario.as_ref().map_or(Ok(()), ScenarioSpec::check)?;
+        self.check_counts()?;
         // A named scenario may be large, but which nodes it has does not depend on the number of entities.
         let small = self.scenario.clone().map(|spec| ScenarioSpec { entities: 0, ..spec });
         let small = Self { scenario: small, ..self.clone() };
@@ -195,7 +190,6 @@ impl Case {
             (Some(spec), true) => {
                 let named = NAMED.iter().find(|named| named.name == spec.name);
                 let named = named.ok_or_else(|| CaseError::NoScenario { name: spec.name.clone() })?;
-                spec.check()?;
                 Ok((named.build)(spec.nodes, spec.entities, self.seed))
             }
             (None, false) => {
@@ -242,22 +236,10 @@ impl Case {
         let contexts = self.contexts;
         self.config().validate()?;
         let impossible = |place: String, problem: String| Err(CaseError::Impossible { place, problem });
-        if self.former_authors > MAX_FORMER_AUTHORS {
-            let problem = format!("{} of them; the limit is {MAX_FORMER_AUTHORS}", self.former_authors);
-            return impossible("former_authors".into(), problem);
-        }
         if self.former_authors > 0 && self.config().knows_members() {
             let problem =
                 "nodes that know the members refuse their deltas; set forget_tombstones = false".into();
             return impossible("former_authors".into(), problem);
-        }
-        // No overflow: `ScenarioSpec::check` bounds this product, the validation above the contexts.
-        let entities = self.scenario.as_ref().map_or(0, |spec| spec.nodes * spec.entities);
-        if entities * contexts > MAX_ENTITIES {
-            return impossible(
-                "contexts".into(),
-                format!("{entities} entities in each of {contexts}; the limit is {MAX_ENTITIES} in all"),
-            );
         }
         if let Some(node) = self.nodes.iter().find(|node| node.contexts.len() >= contexts) {
             let mentioned = node.contexts.len();
@@ -413,22 +395,6 @@ impl Case {
         on.iter()
             .filter(|(key, value)| off.get(*key) != Some(value) && !ranges.contains(&key.as_str()))
             .count()
-    }
-}
-
-impl ScenarioSpec {
-    fn check(&self) -> Result<(), CaseError> {
-        let impossible = |problem: String| Err(CaseError::Impossible { place: "scenario".into(), problem });
-        if !(1..=MAX_NODES).contains(&self.nodes) {
-            return impossible(format!("{} nodes; there are from 1 to {MAX_NODES}", self.nodes));
-        }
-        match self.nodes.checked_mul(self.entities) {
-            Some(all) if all <= MAX_ENTITIES => Ok(()),
-            _ => impossible(format!(
-                "{} nodes with {} entities each; the limit is {MAX_ENTITIES} in all",
-                self.nodes, self.entities
-            )),
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! the top level is written as a path: `folder ~ page`.
 
 use crate::case::entity_path::{Segment, cut};
+use crate::case::limits::MOST_ENTITIES;
 use crate::case::rename::NewNames;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -240,7 +241,7 @@ impl Entities {
 /// So many entities of a run keep the writes to them when the run is renamed.
 const NAMED_OF_RUN: usize = 10_000;
 /// The most entities of one run.
-const MAX_RUN: u64 = 10_000_000;
+const MAX_RUN: u64 = MOST_ENTITIES as u64;
 
 /// Parses a run: a prefix and a range of numbers.
 fn run(text: &str) -> Option<(String, Range<u64>)> {

@@ -78,6 +78,13 @@ pub enum CaseError {
     },
 }
 
+impl CaseError {
+    /// The error of a part of the case that contradicts itself or another part, or is out of range.
+    pub(crate) fn impossible(place: &str, problem: impl Into<String>) -> Self {
+        Self::Impossible { place: place.to_owned(), problem: problem.into() }
+    }
+}
+
 /// A text with so many characters is shown whole in an error.
 const MOST_SHOWN: usize = 200;
 /// A message of the parser may list all names that it expects.

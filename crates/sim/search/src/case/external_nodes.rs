@@ -19,6 +19,7 @@ impl Case {
             return Err(CaseError::Version { found: case.version });
         }
         case.faults.validate()?;
+        case.check_counts()?;
         Ok(case)
     }
 

@@ -38,6 +38,7 @@ mod failure_class;
 mod frame_line;
 mod host_line;
 mod hostile;
+mod limits;
 pub(crate) mod operations;
 mod rename;
 mod replica_setting;
@@ -52,6 +53,7 @@ pub(crate) use failure_class::run_while;
 pub use failure_class::{AbnormalEnd, Class, RunResult};
 pub use frame_line::{FrameLine, RuleAction, RuleLine};
 pub use host_line::{Clock, CloneDisk, HostLine, LoseDisk, LyingDisk, Pause, Restore};
+pub use limits::{MOST_ENTITIES, MOST_NODES};
 pub use script_line::{
     Crash, CustomOp, Leave, NameMember, Partition, ScriptAction, ScriptLine, ScriptedLie, ScriptedWrite,
 };

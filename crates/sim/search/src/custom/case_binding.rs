@@ -57,6 +57,7 @@ pub(super) fn build<'a, S: Subject>(
     recording: Recording,
 ) -> Result<LabRun<'a, S>, CaseError> {
     case.faults.validate()?;
+    case.check_counts()?;
     begins_empty(case)?;
     if case.faults.hostile != HostileFaults::none() || case.nodes.iter().any(|node| !node.hostile.is_none()) {
         let problem =
