@@ -203,6 +203,30 @@ fn refuses_contradictory_cases() {
     );
 }
 
+#[test]
+fn refuses_lines_that_say_nothing() {
+    let rule = |line: &str| format!("rules = [{{ do = \"drop\", {line} }}]\n[scenario]\n");
+    refused(&rule("one_in = 0"), &["rules: one in 0 frames", "at least 1"]);
+    refused(&rule("at_most = 0"), &["rules: at most 0 frames", "at least 1"]);
+    refused(&rule("kinds = []"), &["line 1", "an empty list matches nothing", "leave it out for all"]);
+    refused(&rule("since = \"2s\", until = \"1s\""), &["rules: no time lies in it", "later than since"]);
+    refused(&rule("until = \"0s\""), &["rules: no time lies in it"]);
+    refused(&rule("least_bytes = 9, most_bytes = 8"), &["rules: no size lies in it"]);
+    refused(&rule("from = \"bob\", to = \"bob\""), &["rules: a node sends no frame to itself"]);
+    read(&rule("one_in = 1, at_most = 1, since = \"1s\", until = \"2s\", least_bytes = 8, most_bytes = 8"));
+    refused(
+        "frames = [{ from = \"bob\", to = \"bob\", frame = 1, lost = true }]\n[scenario]",
+        &["frame 1 from bob to bob", "name two nodes"],
+    );
+    let script = |line: &str| format!("script = [{{ at = \"2s\", {line} }}]\n[scenario]\n");
+    let twice = "\"bob\" is twice in the partition";
+    refused(&script("partition = { groups = [[\"bob\"], [\"carol\", \"bob\"]] }"), &[twice, "on one side"]);
+    refused(&script("partition = { one_way = [[\"bob\"], [\"bob\"]] }"), &[twice]);
+    refused(&script("partition = { groups = [[\"bob\"], []] }"), &["has no node", "at least one"]);
+    refused(&script("join = \" \""), &["nodes: a node has an empty name"]);
+    refused("nodes = [{ name = \"\" }]", &["nodes: a node has an empty name", "a letter or a digit"]);
+}
+
 /// A case with a hundred possible causes, of which one matters: a partition that never ends.
 #[test]
 fn shrinks_to_cause_deterministically() {

@@ -268,6 +268,10 @@ impl Case {
         let mut names: Vec<Name> = scenario.nodes.iter().map(|node| node.name.clone()).collect();
         names.extend(self.joiners().map(|(_, name)| name.clone()));
         names.extend((1..=self.faults.late_joiners).map(|late| format!("late-{late}")));
+        if names.iter().any(|name| name.trim().is_empty()) {
+            let problem = "a node has an empty name; give it one with a letter or a digit".into();
+            return Err(CaseError::Impossible { place: "nodes".into(), problem });
+        }
         let mut seen = BTreeSet::new();
         match names.iter().find(|name| !seen.insert(name.as_str())) {
             Some(name) => Err(CaseError::TwoOfOneName { name: name.clone() }),
@@ -333,13 +337,25 @@ impl Case {
                         SimEvent::Host { node: resolve(host.node())?, what: host.event(&place, resolve)? }
                     }
                     ScriptAction::Lie(lie) => {
-                        // Scheduled with the hostile nodes; here only the name is checked.
+                        // Scheduled with the hostile nodes; here the line is only checked.
                         resolve(&lie.node)?;
+                        if lie.frames == 0 {
+                            return Err(CaseError::impossible(
+                                &place,
+                                "a lie in no frame; `frames` is at least 1",
+                            ));
+                        }
                         continue;
                     }
                     ScriptAction::Name(naming) => {
-                        // Scheduled with the joins; here only the names are checked.
+                        // Scheduled with the joins; here the line is only checked.
                         resolve(&naming.joiner)?;
+                        if naming.by.is_empty() {
+                            return Err(CaseError::impossible(
+                                &place,
+                                "nobody learns of the member; list nodes in `by`",
+                            ));
+                        }
                         naming.by.iter().try_for_each(|name| resolve(name).map(drop))?;
                         continue;
                     }
@@ -400,22 +416,38 @@ impl Case {
 
 impl Partition {
     fn spec(&self, place: &str, names: &NodeNames) -> Result<PartitionSpec, CaseError> {
-        let refused =
-            |problem: &str| CaseError::Impossible { place: place.to_owned(), problem: problem.into() };
+        let resolve = |side: &Vec<Name>| {
+            side.iter().map(|name| names.resolve(place, name)).collect::<Result<Vec<NodeId>, _>>()
+        };
         match (&self.one_way, self.groups.len()) {
             (Some((from, to)), 0) => {
-                let resolve = |side: &[Name]| {
-                    side.iter().map(|name| names.resolve(place, name)).collect::<Result<_, _>>()
-                };
+                disjoint(place, [from, to])?;
                 Ok(PartitionSpec::OneWayGroups { from: resolve(from)?, to: resolve(to)? })
             }
             (None, 2..) => {
-                let resolve =
-                    |group: &Vec<Name>| group.iter().map(|name| names.resolve(place, name)).collect();
+                disjoint(place, &self.groups)?;
                 Ok(PartitionSpec::Groups(self.groups.iter().map(resolve).collect::<Result<_, _>>()?))
             }
-            (Some(_), _) => Err(refused("a partition has either groups or one_way")),
-            (None, _) => Err(refused("a partition has two groups at least, or one_way")),
+            (Some(_), _) => Err(CaseError::impossible(place, "a partition has either groups or one_way")),
+            (None, _) => Err(CaseError::impossible(place, "a partition has two groups at least, or one_way")),
         }
     }
+}
+
+/// Checks that each side of a partition has nodes, and that no node is named twice.
+fn disjoint<'a>(place: &str, sides: impl IntoIterator<Item = &'a Vec<Name>>) -> Result<(), CaseError> {
+    let mut seen = BTreeSet::new();
+    for side in sides {
+        if side.is_empty() {
+            return Err(CaseError::impossible(
+                place,
+                "a side of the partition has no node; each has at least one",
+            ));
+        }
+        if let Some(name) = side.iter().find(|name| !seen.insert(name.as_str())) {
+            let problem = format!("{name:?} is twice in the partition; a node is on one side, or on none");
+            return Err(CaseError::impossible(place, problem));
+        }
+    }
+    Ok(())
 }

@@ -83,6 +83,9 @@ impl FrameLine {
         if self.frame == 0 {
             return Err(impossible("frames are counted from 1"));
         }
+        if self.from == self.to {
+            return Err(impossible("a node sends no frame to itself; name two nodes"));
+        }
         let name = FrameName {
             from: resolve(&place, &self.from)?,
             to: resolve(&place, &self.to)?,
@@ -124,7 +127,7 @@ pub struct RuleLine {
     /// Matches only frames to this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Name>,
-    /// Matches only frames of these kinds; all kinds if empty.
+    /// Matches only frames of these kinds; all kinds if empty, which a file says by leaving it out.
     #[serde(default, with = "names", skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<FrameKind>,
     /// Matches only frames of at least so many bytes.
@@ -169,11 +172,28 @@ pub enum RuleAction {
 }
 
 impl RuleLine {
+    /// Why no frame can ever match the rule, if none can.
+    fn matches_nothing(&self) -> Option<&'static str> {
+        let empty_time = self.until.is_some_and(|until| self.since.unwrap_or(SimTime::ZERO) >= until);
+        let empty_size = self.least_bytes > self.most_bytes && self.most_bytes.is_some();
+        let never = [
+            (self.one_in == Some(0), "one in 0 frames is no frame; one_in is at least 1"),
+            (self.at_most == Some(0), "at most 0 frames is no frame; at_most is at least 1"),
+            (empty_time, "no time lies in it; until must be later than since"),
+            (empty_size, "no size lies in it; most_bytes must not be less than least_bytes"),
+            (self.from.is_some() && self.from == self.to, "a node sends no frame to itself; name two nodes"),
+        ];
+        never.into_iter().find(|(is_so, _)| *is_so).map(|(_, problem)| problem)
+    }
+
     /// The rule for the network, with the names resolved.
     pub(crate) fn rule(
         &self,
         resolve: impl Fn(&str, &Name) -> Result<NodeId, CaseError>,
     ) -> Result<Rule, CaseError> {
+        if let Some(problem) = self.matches_nothing() {
+            return Err(CaseError::impossible("rules", problem));
+        }
         let mut rule = Rule::new(match self.verdict {
             RuleAction::Pass => Verdict::Pass,
             RuleAction::Drop => Verdict::Drop,

@@ -154,6 +154,9 @@ impl HostLine {
             Self::Rot(_) => HostEvent::Rot,
             Self::BackUp(_) => HostEvent::BackUp,
             Self::Restore(Restore { down_for, .. }) => HostEvent::Restore(*down_for),
+            Self::Clone(CloneDisk { from, to, .. }) if from == to => {
+                return Err(CaseError::impossible(place, "a disk is cloned to another node; name two nodes"));
+            }
             Self::Clone(CloneDisk { from, down_for, .. }) => {
                 HostEvent::Clone { from: resolve(from)?, down_for: *down_for }
             }

@@ -120,7 +120,8 @@ pub(super) mod maybe_name {
     }
 }
 
-/// For `#[serde(with)]`: a list of values by their names.
+/// For `#[serde(with)]`: a list of values by their names. An empty list stands for all and is left out; in a file it
+/// reads like none, and is refused.
 pub(super) mod names {
     use super::*;
 
@@ -131,7 +132,13 @@ pub(super) mod names {
     pub(in crate::case) fn deserialize<'de, T: Named, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Vec<T>, D::Error> {
-        Vec::<String>::deserialize(from)?.iter().map(|name| T::of(name)).collect()
+        let names = Vec::<String>::deserialize(from)?;
+        if names.is_empty() {
+            return Err(D::Error::custom(
+                "an empty list matches nothing; name one at least, or leave it out for all",
+            ));
+        }
+        names.iter().map(|name| T::of(name)).collect()
     }
 }
 
