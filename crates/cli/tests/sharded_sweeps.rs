@@ -119,6 +119,16 @@ fn merge_refuses_mismatched_shards() {
     refused(&["nowhere.json"], &["nowhere.json"]);
     std::fs::write(at.join("torn.json"), "{\"plan\":").expect("a file");
     refused(&["torn.json"], &["torn.json", "no report of a sweep"]);
+    let changed = |place: &str, value: Value| {
+        let text = std::fs::read_to_string(at.join("one.json")).expect("a report");
+        let mut report: Value = serde_json::from_str(&text).expect("JSON");
+        *report.pointer_mut(place).expect("a place") = value;
+        std::fs::write(at.join("changed.json"), report.to_string()).expect("a file");
+    };
+    changed("/shard/index", 4.into());
+    refused(&["changed.json", "three.json", "--partial"], &["changed.json", "no shard 4/3"]);
+    changed("/totals/counts/events", u64::MAX.into());
+    refused(&["changed.json", "three.json", "--partial"], &["18446744073709551615", "3 shards counts"]);
 
     let output = merged(&at, &["one.json", "three.json", "--partial", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));

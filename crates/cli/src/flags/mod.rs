@@ -34,6 +34,7 @@ pub(crate) use given_flags::GivenFlags;
 pub(crate) use hunt_flags::HuntArgs;
 pub(crate) use limit_flags::ProcessLimits;
 pub(crate) use run_flags::RunArgs;
+pub(crate) use seed_set::MAX_SEEDS;
 pub(crate) use shell_flags::{CompletionsArgs, ManArgs};
 pub(crate) use sim_flags::SimArgs;
 pub(crate) use store_flags::{InspectArgs, VerifyArgs};

@@ -4,6 +4,9 @@ use crate::files;
 use std::ops::Range;
 use std::path::PathBuf;
 
+/// The largest number of seeds in one sweep. The convergence times of all seeds are stored in memory.
+pub(crate) const MAX_SEEDS: u64 = 10_000_000;
+
 /// A set of seeds: `0..1000`, `3,7,9`, `42`, or `@FILE` with one seed or range a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum SeedSet {
@@ -43,10 +46,10 @@ fn seed_range(text: &str) -> Result<Range<u64>, String> {
 }
 
 impl SeedSet {
-    /// The seeds in the order in which they run. Reads the file if the set is one.
+    /// The seeds in the order in which they run, each once. Reads the file if the set is one.
     pub(crate) fn ranges(&self) -> Result<Vec<Range<u64>>, String> {
         let path = match self {
-            Self::Ranges(ranges) => return Ok(ranges.clone()),
+            Self::Ranges(ranges) => return once(ranges.clone()),
             Self::File(path) => path,
         };
         let shown = path.display();
@@ -60,7 +63,18 @@ impl SeedSet {
         if ranges.is_empty() {
             return Err(format!("{shown} contains no seed; {SEEDS_LOOK_LIKE}"));
         }
-        Ok(ranges)
+        once(ranges).map_err(|error| format!("{shown}: {error}"))
+    }
+}
+
+/// Checks that no two ranges share a seed: a sweep counts each of its seeds once.
+fn once(ranges: Vec<Range<u64>>) -> Result<Vec<Range<u64>>, String> {
+    let mut sorted: Vec<&Range<u64>> = ranges.iter().collect();
+    sorted.sort_unstable_by_key(|range| range.start);
+    let next = sorted.iter().skip(1);
+    match sorted.iter().zip(next).find(|(range, next)| next.start < range.end) {
+        Some((_, next)) => Err(format!("seed {} is named twice; name each seed once", next.start)),
+        None => Ok(ranges),
     }
 }
 
@@ -74,6 +88,16 @@ mod tests {
         assert_eq!(seed_set("@a.txt"), Ok(SeedSet::File("a.txt".into())));
         for bad in ["", "5..5", "7..3", "x", "1..", "..4", "-1"] {
             assert!(seed_set(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn seed_is_named_once() {
+        let ranges = |text| seed_set(text).and_then(|set| set.ranges());
+        assert_eq!(ranges("5..9,0..5,9"), Ok(vec![5..9, 0..5, 9..10]));
+        for (bad, seed) in [("3,3", 3), ("5,0..9", 5), ("0..9,2..4", 2), ("7,0..8,9", 7)] {
+            let said = ranges(bad).unwrap_err();
+            assert_eq!(said, format!("seed {seed} is named twice; name each seed once"), "{bad}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::case_files;
 use crate::flags::SimArgs;
 use crate::flags::limit_flags::ProcessLimits;
-use crate::flags::seed_set::{SeedSet, seed_set};
+use crate::flags::seed_set::{MAX_SEEDS, SeedSet, seed_set};
 use crate::sweeping::shard::{Shard, shard};
 use clap::Args;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ pub(crate) struct SweepArgs {
     pub(crate) isolate: Option<bool>,
 
     /// The seeds are a part of those of a parent process, from this index on: report to it.
-    #[arg(long, value_name = "INDEX", hide = true)]
+    #[arg(long, value_name = "INDEX", hide = true, value_parser = clap::value_parser!(u64).range(..=MAX_SEEDS))]
     pub(crate) part: Option<u64>,
 
     #[command(flatten)]

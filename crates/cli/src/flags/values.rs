@@ -12,7 +12,11 @@ const DAY_MS: u64 = 86_400_000;
 
 /// A probability between 0 and 1.
 pub(super) fn probability(text: &str) -> Result<f64, String> {
+    // A number that is too small for a float is read as zero, which would turn the fault off.
+    let digits = text.split(['e', 'E']).next().unwrap_or_default();
+    let is_zero = !digits.contains(|digit| ('1'..='9').contains(&digit));
     match text.parse::<f64>() {
+        Ok(p) if p == 0.0 && !is_zero => Err("the smallest probability is 0.000001, or 0 for never".into()),
         Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
         Ok(_) => Err("a probability lies between 0 and 1, as in 0.2 for 20 %".into()),
         Err(_) => Err("not a number; a probability lies between 0 and 1, as in 0.2".into()),
@@ -198,5 +202,9 @@ mod tests {
         assert_eq!(latency("50,10"), Ok(LatencyArg { base_ms: 50, jitter_ms: 10 }));
         assert!(latency("5,10").unwrap_err().contains("must not exceed"));
         assert!(probability("NaN").is_err());
+        assert!(probability("1e-400").unwrap_err().contains("smallest probability is 0.000001"));
+        for zero in ["0", "0.0", "0e9", "-0"] {
+            assert_eq!(probability(zero), Ok(0.0), "{zero}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::output::fates_report::FatesReport;
 use crate::output::sweep_report::SweepReport;
 use crate::simulation::Simulation;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use sync_sim::case::Class;
@@ -215,6 +216,14 @@ impl SweepTotals {
         self.seeds
     }
 
+    /// The largest of the numbers that [`SweepTotals::merge`] adds up.
+    pub(crate) fn largest_count(&self) -> Result<u64, String> {
+        let Self { seeds, stops, checked_twice, counts, fates, failures, known, coverage, .. } = self;
+        let counts = (seeds, stops, checked_twice, counts, fates, failures, known, coverage);
+        let counts = serde_json::to_value(counts).map_err(|error| error.to_string())?;
+        Ok(largest_but_seeds(&counts))
+    }
+
     /// Adds the totals of the seeds that follow.
     pub(crate) fn merge(&mut self, next: Self) {
         let Self { seeds, stops, checked_twice, trace, times, counts, fates, failures, known, coverage } =
@@ -262,5 +271,18 @@ impl SweepTotals {
             failures: self.failures.into_seeds(),
             known: self.known,
         }
+    }
+}
+
+/// The largest number in a JSON value, apart from seeds, which may be as large as numbers are.
+fn largest_but_seeds(value: &Value) -> u64 {
+    match value {
+        Value::Number(number) => number.as_u64().unwrap_or(0),
+        Value::Array(values) => values.iter().map(largest_but_seeds).max().unwrap_or(0),
+        Value::Object(fields) => {
+            let counts = fields.iter().filter(|(name, _)| !["seed", "first"].contains(&name.as_str()));
+            counts.map(|(_, value)| largest_but_seeds(value)).max().unwrap_or(0)
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => 0,
     }
 }

@@ -56,11 +56,27 @@ pub(crate) struct ShardReport {
 impl ShardReport {
     /// Reads the report of a shard.
     pub(crate) fn load(path: &Path) -> Result<Self, String> {
-        let shown = path.display();
         let text = files::read(path, "the report")?;
-        serde_json::from_str(&text).map_err(|error| {
-            format!("{shown} is no report of a sweep, as `sweep --report` writes it: {error}")
+        let report = serde_json::from_str(&text).map_err(|error| error.to_string());
+        report.and_then(Self::checked).map_err(|problem| {
+            format!("{} is no report of a sweep, as `sweep --report` writes it: {problem}", path.display())
         })
+    }
+
+    /// The report, if there can be such a shard and no sum over all shards overflows.
+    fn checked(self) -> Result<Self, String> {
+        let Shard { index, of } = self.shard;
+        if !(1..=of).contains(&index) {
+            return Err(format!("there is no shard {}", self.shard));
+        }
+        // The sums of a shard may be added up, too.
+        let most = (u64::MAX >> 4) / of;
+        match self.totals.largest_count()? {
+            found if found > most => {
+                Err(format!("it counts {found}; one of {of} shards counts {most} at most"))
+            }
+            _ => Ok(self),
+        }
     }
 
     /// Writes the report atomically, and the folders above it if they do not exist.

@@ -1,6 +1,6 @@
 //! The plan of a sweep, and its execution.
 
-use crate::flags::{ProcessLimits, ProtocolArg, SimArgs, SweepArgs};
+use crate::flags::{MAX_SEEDS, ProcessLimits, ProtocolArg, SimArgs, SweepArgs};
 use crate::interrupt;
 use crate::output::progress;
 use crate::output::sweep_report::SweepReport;
@@ -14,9 +14,6 @@ use indicatif::ProgressBar;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// The largest number of seeds in one sweep. The convergence times of all seeds are stored in memory.
-const MAX_SEEDS: u64 = 10_000_000;
 
 /// From this many drawn seeds on, a sweep is expected to reach every demanded coverage target.
 const SEEDS_FOR_FULL_COVERAGE: u64 = 10_000;
