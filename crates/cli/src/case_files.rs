@@ -44,8 +44,18 @@ pub(crate) fn save_finding(case: Case, class: &Class, folder: &Path) -> Result<P
     Ok(path)
 }
 
-/// The commands for a case file, as the user would type them.
-pub(crate) fn next_steps(path: &str) -> String {
-    let command = |name: &str| typed(&format!("syncline {name} {}", quoted(path)));
-    format!("  replay it with: {}\n  minimize it with: {}", command("replay"), command("shrink"))
+/// The command that runs a case file again, as the user would type it, with the flags of the limits under which it fails.
+pub(crate) fn replay_step(path: &str, limits: &[String]) -> String {
+    format!("  replay it with: {}", step("replay", path, limits))
+}
+
+/// The commands for the case file of a failure. See [`replay_step`].
+pub(crate) fn failure_steps(path: &str, limits: &[String]) -> String {
+    format!("{}\n  minimize it with: {}", replay_step(path, limits), step("shrink", path, limits))
+}
+
+/// A command for a case file, as the user would type it.
+pub(crate) fn step(command: &str, path: &str, limits: &[String]) -> String {
+    let flags: String = limits.iter().map(|flag| format!(" {flag}")).collect();
+    typed(&format!("syncline {command} {}{flags}", quoted(path)))
 }

@@ -1,6 +1,6 @@
 //! A simulation that can be run with any seed.
 
-use crate::flags::{ProfileArg, SimArgs};
+use crate::flags::{ProcessLimits, ProfileArg, SimArgs};
 use crate::interrupt;
 use crate::output::text::quoted;
 use crate::panics;
@@ -92,9 +92,11 @@ impl Simulation {
         })
     }
 
-    /// The command that repeats the run of a seed in a process of its own, which the run may end.
-    pub(crate) fn reproduce_apart(&self, seed: u64) -> String {
-        let flags: String = self.flags.iter().map(|flag| format!(" {}", quoted(flag))).collect();
+    /// The command that repeats the run of a seed in a process of its own, which has the limits that were given and which
+    /// the run may end.
+    pub(crate) fn reproduce_apart(&self, seed: u64, limits: &ProcessLimits) -> String {
+        let flags: String =
+            limits.given().iter().chain(&self.flags).map(|flag| format!(" {}", quoted(flag))).collect();
         format!("syncline sweep --seeds {seed} --isolate{flags}")
     }
 

@@ -80,7 +80,10 @@ fn converged_runs_leave_no_file() {
     let at = folder("clean");
     assert_eq!(syncline(&at, &["run", "--seed", "1"]).status.code(), Some(0));
     std::fs::write(at.join("a.toml"), "[scenario]\n").expect("a file");
-    assert_eq!(syncline(&at, &["replay", "a.toml"]).status.code(), Some(0));
+    let replay = syncline(&at, &["replay", "a.toml"]);
+    assert_eq!(replay.status.code(), Some(0));
+    let said = text_of(&replay);
+    assert!(said.contains("replay it with: ") && !said.contains("minimize it with: "), "{said}");
     refused(&at, &["shrink", "a.toml"], &["a.toml", "nothing to shrink"]);
     let left = std::fs::read_dir(&at).expect("a folder").count();
     assert_eq!(left, 1, "only the file that was there");

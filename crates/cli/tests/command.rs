@@ -232,9 +232,23 @@ fn impossible_values_are_refused() {
     refused(&["run", "--write-for", "120s"], &["--write-for", "--max-time"]);
     refused(&["run", "--nodes", "10000", "--entities", "10000000"], &["10000000", "limit"]);
     refused(&["run", "--loss", "0.00000001"], &["0.000001"]);
+    refused(&["run", "--loss", "1e-320"], &["0.000001"]);
+    refused(&["run", "--loss", "1e-400"], &["1e-400", "0.000001"]);
     refused(&["sweep", "--seeds", "18446744073709551615"], &["beyond the last seed"]);
     refused(&["sweep", "--seeds", "0..18446744073709551615"], &["at most"]);
     refused(&["sweep", "--seeds", "9..2"], &["9..2", "above the start"]);
+    refused(&["sweep", "--seeds", "3,7,0..4"], &["seed 3 is named twice"]);
+    for command in ["replay", "shrink", "sweep"] {
+        let limited = |flag: &str, value: &str, words: &[&str]| {
+            let case = if command == "sweep" { "--seeds=1" } else { "a.toml" };
+            refused(&[command, case, flag, value], words);
+        };
+        for absurd in ["0", "18446744073709551615"] {
+            limited("--memory-mib", absurd, &[absurd, "64..=1048576"]);
+            limited("--cpu-seconds", absurd, &[absurd, "1..=86400"]);
+            limited("--stack-kib", absurd, &[absurd, "64..=4194304"]);
+        }
+    }
     refused(&["run", "--sneed", "4"], &["--sneed", "--seed"]);
     refused(&["frobnicate"], &["frobnicate"]);
 }

@@ -227,7 +227,7 @@ fn print(report: &HuntReport, jobs: usize, out: &mut Output) -> Result<(), Comma
         let HuntedCause { reason, count, first, case, .. } = cause;
         writeln!(out, "\nrun {first}, and {} more like it: {reason}", grouped(count - 1))?;
         if let Some(path) = case {
-            writeln!(out, "{}", case_files::next_steps(path))?;
+            writeln!(out, "{}", case_files::failure_steps(path, &[]))?;
         }
     }
     if report.causes.len() > CAUSES_SHOWN {

@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::flags::ReplayArgs;
 use crate::interrupt;
 use crate::isolation;
-use crate::output::text::verdict;
+use crate::output::text::{grouped, verdict};
 use crate::output::writer::Output;
 use crate::output::{json, run_text};
 use crate::simulation::Simulation;
@@ -29,7 +29,7 @@ pub(crate) fn replay(args: &ReplayArgs, out: &mut Output) -> Result<Ending, Comm
         write!(out, "{pinned}")?;
         return Ok(Ending::Good);
     }
-    if case.found.as_ref().is_some_and(Class::is_abnormal) {
+    if isolation::runs_apart(&case, &args.limits) {
         return replay_apart(args, &case, out);
     }
     if let Some(path) = &args.pin {
@@ -45,13 +45,18 @@ pub(crate) fn replay(args: &ReplayArgs, out: &mut Output) -> Result<Ending, Comm
         return interrupt::report(STOPPED_EARLY, out);
     }
     let class = &finished.ended.class;
-    if let Some(found) = found.filter(|_| !args.json) {
-        let same = found == *class;
-        let outcome =
-            if same { "AS IT WAS FOUND".to_owned() } else { format!("NOT AS IT WAS FOUND ({found})") };
-        writeln!(out, "{}: {class}", verdict(same, &outcome))?;
+    if !args.json {
+        compare(found.as_ref(), class, out)?;
     }
     Ok(Ending::of(class.is_converged()))
+}
+
+/// Says whether a run has ended as the case records, if it does.
+fn compare(found: Option<&Class>, class: &Class, out: &mut Output) -> Result<(), CommandError> {
+    let Some(found) = found else { return Ok(()) };
+    let same = found == class;
+    let outcome = if same { "AS IT WAS FOUND".to_owned() } else { format!("NOT AS IT WAS FOUND ({found})") };
+    writeln!(out, "{}: {class}", verdict(same, &outcome))
 }
 
 /// The result of a run in a process of its own. The JSON keys are stable.
@@ -63,14 +68,17 @@ struct ApartReport {
     known: Option<&'static str>,
 }
 
-/// Runs a case in a process of its own, because its run ended the process in which it was found.
+/// Runs a case in a process of its own, see [`isolation::runs_apart`].
 fn replay_apart(args: &ReplayArgs, case: &Case, out: &mut Output) -> Result<Ending, CommandError> {
     interrupt::watch();
-    let ended = match isolation::run_apart(case, &args.limits) {
+    let ended = match isolation::run_apart(case, &args.limits, &mut || true) {
         Err(CaseError::Stopped) => return interrupt::report(STOPPED_EARLY, out),
         ended => ended.map_err(|error| error.to_string())?,
     };
     let class = ended.class;
+    if let Some(path) = &args.pin {
+        case_files::save(&isolation::pinned_apart(case, &class, &args.limits, &mut || true), path)?;
+    }
     let known = KnownFinding::of(case, &class, &ended.reason);
     if args.json {
         let known = known.map(|finding| finding.name);
@@ -79,9 +87,14 @@ fn replay_apart(args: &ReplayArgs, case: &Case, out: &mut Output) -> Result<Endi
         if let Some(finding) = known {
             run_text::name_known(finding, out)?;
         }
-        let same = case.found.as_ref() == Some(&class);
-        let outcome = if same { "AS IT WAS FOUND" } else { "NOT AS IT WAS FOUND" };
-        writeln!(out, "{}\n{}: {class}", ended.reason, verdict(same, outcome))?;
+        if class.is_converged() {
+            let outcome = verdict(true, "CONVERGED");
+            let events = grouped(ended.events);
+            writeln!(out, "{outcome} after {} of virtual time and {events} events", ended.at)?;
+        } else {
+            writeln!(out, "{}: {}", verdict(false, "NOT CONVERGED"), ended.reason)?;
+        }
+        compare(case.found.as_ref(), &class, out)?;
     }
     Ok(Ending::of(class.is_converged()))
 }

@@ -8,7 +8,7 @@ use crate::flags::TimeSpan;
 use crate::interrupt;
 use crate::isolation;
 use crate::output::shrink_report::ShrinkReport;
-use crate::output::text::{grouped, quoted, typed};
+use crate::output::text::grouped;
 use crate::output::writer::Output;
 use crate::output::{json, progress};
 use std::time::{Duration, Instant};
@@ -30,21 +30,23 @@ pub(crate) fn shrink(args: &ShrinkArgs, out: &mut Output) -> Result<Ending, Comm
     Ok(Ending::Good)
 }
 
-/// Minimizes a case whose run ends its process: each candidate runs in a process of its own.
+/// Minimizes a case whose run ends its process, or under limits: each candidate runs in a process of its own.
 fn shrink_apart(
     args: &ShrinkArgs,
     case: &Case,
     go_on: &mut dyn FnMut(&ShrinkProgress) -> bool,
 ) -> Result<Shrunk, CaseError> {
-    let run = |case: &Case, _: &mut dyn FnMut() -> bool| isolation::run_apart(case, &args.limits);
-    let class = isolation::run_apart(case, &args.limits)?.class;
+    let run = |case: &Case, go_on: &mut dyn FnMut() -> bool| isolation::run_apart(case, &args.limits, go_on);
+    let begin = ShrinkProgress { runs: 1, doing: "the case itself", size: case.size() };
+    let mut may_run = || go_on(&begin);
+    let class = run(case, &mut may_run)?.class;
     if class.is_converged() {
         return Err(CaseError::NothingWrong);
     }
-    if !class.is_abnormal() {
+    if !class.is_abnormal() && !args.limits.are_given() {
         return shrink_case(case, args.runs, go_on);
     }
-    let pinned = isolation::pinned_apart(case, &class, &args.limits);
+    let pinned = isolation::pinned_apart(case, &class, &args.limits, &mut may_run);
     shrink_with(&run, pinned, class, args.runs, go_on)
 }
 
@@ -52,6 +54,8 @@ fn shrink_apart(
 pub(crate) struct SmallCase {
     shrunk: Shrunk,
     path: String,
+    /// The flags of the limits under which it fails.
+    limits: Vec<String>,
     took: Duration,
 }
 
@@ -80,9 +84,10 @@ impl SmallCase {
             }
             !interrupt::requested() && started.elapsed() < limit
         };
-        let shrunk = match &case.found {
-            Some(class) if class.is_abnormal() => shrink_apart(args, &case, &mut go_on),
-            _ => shrink_case(&case, args.runs, &mut go_on),
+        let shrunk = if isolation::runs_apart(&case, &args.limits) {
+            shrink_apart(args, &case, &mut go_on)
+        } else {
+            shrink_case(&case, args.runs, &mut go_on)
         };
         std::panic::set_hook(hook);
         bar.finish_and_clear();
@@ -97,7 +102,8 @@ impl SmallCase {
         let shrunk = shrunk.map_err(|error| format!("in {}: {error}", args.file.display()))?;
         let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("small.toml"));
         case_files::save(&shrunk.case, &output)?;
-        Ok(Some(Self { shrunk, path: output.display().to_string(), took: started.elapsed() }))
+        let path = output.display().to_string();
+        Ok(Some(Self { shrunk, path, limits: args.limits.given(), took: started.elapsed() }))
     }
 
     /// The result for machines.
@@ -127,12 +133,12 @@ impl SmallCase {
         }
         writeln!(out, "\n{}\nas a test:\n\n{rust}", self.shrunk.case)?;
         writeln!(out, "the small case: {}", self.path)?;
-        writeln!(out, "  replay it with: {}", typed(&format!("syncline replay {}", quoted(&self.path))))
+        writeln!(out, "{}", case_files::replay_step(&self.path, &self.limits))
     }
 
     /// Says how to continue after Ctrl-C.
     pub(crate) fn report_interruption(&self, out: &mut Output) -> Result<Ending, CommandError> {
-        let again = typed(&format!("syncline shrink {}", quoted(&self.path)));
+        let again = case_files::step("shrink", &self.path, &self.limits);
         interrupt::report(&format!("interrupted; continue with: {again}"), out)
     }
 }

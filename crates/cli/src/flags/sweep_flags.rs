@@ -59,7 +59,7 @@ pub(crate) struct SweepArgs {
     pub(crate) json: bool,
 
     /// Run seeds in child processes with limits, so that a run that ends its process is a finding and not the end of
-    /// the sweep. By default on for drawn seeds. Unix only.
+    /// the sweep. By default on for drawn seeds and with limits. Unix only.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) isolate: Option<bool>,
 

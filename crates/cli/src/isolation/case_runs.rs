@@ -21,21 +21,31 @@ struct CaseOutcome {
 /// The stack on which a case is pinned whose run overflows the usual one.
 const DEEP_STACK_MIB: usize = 2_048;
 
-/// Runs a case in a process of its own.
+/// Whether a case runs in processes of its own: because its run ended the process in which it was found, or because the
+/// user asks for limits.
+pub(crate) fn runs_apart(case: &Case, limits: &ProcessLimits) -> bool {
+    limits.are_given() || case.found.as_ref().is_some_and(Class::is_abnormal)
+}
+
+/// Runs a case in a process of its own, as long as `go_on` returns true.
 ///
 /// # Errors
 ///
-/// As [`Case::build`], or if no process can be started.
-pub(crate) fn run_apart(case: &Case, limits: &ProcessLimits) -> Result<RunResult, CaseError> {
+/// As [`Case::build`], or if no process can be started; [`CaseError::Stopped`] if `go_on` returned false, or after
+/// Ctrl-C.
+pub(crate) fn run_apart(
+    case: &Case,
+    limits: &ProcessLimits,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<RunResult, CaseError> {
     // An error of the case itself is found here, where it has its type.
     case.check()?;
     let unable = |problem: String| CaseError::Impossible { place: "isolation".into(), problem };
     let mut words: Vec<String> = ["replay", "-", "--outcome"].map(str::to_owned).into();
     words.extend(limits.flags());
     let mut outcome = None;
-    let end = run_child(&words, Some(case.to_text()?), limits, &mut |line| {
-        outcome = serde_json::from_str::<CaseOutcome>(line).ok();
-    });
+    let mut each = |line: &str| outcome = serde_json::from_str::<CaseOutcome>(line).ok();
+    let end = run_child(&words, Some(case.to_text()?), limits, &mut each, go_on);
     match (end.map_err(unable)?, outcome) {
         (ChildEnd::Done, Some(CaseOutcome { class, reason, at_us, events })) => {
             Ok(RunResult::reported(class, reason, SimTime::from_micros(at_us), events))
@@ -69,23 +79,30 @@ pub(crate) fn print_outcome(
 }
 
 /// The case with a line for each random event, if a process with a deep stack can run it to its end and the result
-/// still fails in the same class; else the case itself, whose settings alone can be made smaller.
-pub(crate) fn pinned_apart(case: &Case, class: &Class, limits: &ProcessLimits) -> Case {
+/// still fails in the same class; else the case itself, whose settings alone can be made smaller. It is the case itself,
+/// too, if `go_on` returns false before it is pinned.
+pub(crate) fn pinned_apart(
+    case: &Case,
+    class: &Class,
+    limits: &ProcessLimits,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Case {
     let whole = || Case { found: Some(class.clone()), ..case.clone() };
     let mut words: Vec<String> = ["replay", "-", "--pinned-on-mib"].map(str::to_owned).into();
     words.push(DEEP_STACK_MIB.to_string());
     words.extend(limits.flags());
     let Ok(text) = case.to_text() else { return whole() };
     let mut pinned = String::new();
-    let end = run_child(&words, Some(text), limits, &mut |line| {
+    let mut each = |line: &str| {
         pinned += line;
         pinned.push('\n');
-    });
+    };
+    let end = run_child(&words, Some(text), limits, &mut each, go_on);
     let parsed = match end {
         Ok(ChildEnd::Done) => pinned.parse::<Case>().ok(),
         _ => None,
     };
     let parsed = parsed.map(|pinned| Case { found: Some(class.clone()), ..pinned });
-    let fails = |case: &Case| run_apart(case, limits).is_ok_and(|ended| ended.class == *class);
-    parsed.filter(fails).unwrap_or_else(whole)
+    let mut fails = |case: &Case| run_apart(case, limits, go_on).is_ok_and(|ended| ended.class == *class);
+    parsed.filter(|case| fails(case)).unwrap_or_else(whole)
 }

@@ -14,7 +14,7 @@ pub(crate) enum ChildEnd {
     Done,
     /// It ended before it was done.
     Abnormal(Class),
-    /// The command was interrupted. The child may have reported what it had.
+    /// The command was interrupted, or wants no more of it. The child may have reported what it had.
     Interrupted,
 }
 
@@ -26,12 +26,14 @@ const LAST_REPORT: Duration = Duration::from_millis(500);
 const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// Starts this program again with these words on its command line and `input` on its standard input. Each line of its
-/// standard output goes to `each`; a line is a sign of life.
+/// standard output goes to `each`; a line is a sign of life. The child is killed once `go_on`, which is called
+/// regularly, returns false.
 pub(crate) fn run_child(
     words: &[String],
     input: Option<String>,
     limits: &ProcessLimits,
     each: &mut dyn FnMut(&str),
+    go_on: &mut dyn FnMut() -> bool,
 ) -> Result<ChildEnd, String> {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(this);
@@ -49,7 +51,7 @@ pub(crate) fn run_child(
     }
     let words = last_words(&mut child);
     let lines = lines(&mut child);
-    let end = listen(&mut child, &lines, limits, each);
+    let end = listen(&mut child, &lines, limits, each, go_on);
     let status = child.wait().map_err(|error| error.to_string())?;
     let said = words.join().unwrap_or_default();
     Ok(match end {
@@ -65,18 +67,23 @@ pub(crate) fn run_child(
     })
 }
 
-/// Passes on the lines of a child until it closes its output. Kills it if it says nothing for too long. If the command
-/// is interrupted, so is the child, which then has a moment to report what it has.
+/// Passes on the lines of a child until it closes its output. Kills it if it says nothing for too long, or `go_on`
+/// returns false. If the command is interrupted, so is the child, which then has a moment to report what it has.
 fn listen(
     child: &mut Child,
     lines: &Receiver<String>,
     limits: &ProcessLimits,
     each: &mut dyn FnMut(&str),
+    go_on: &mut dyn FnMut() -> bool,
 ) -> Option<ChildEnd> {
     let longest = Duration::from_secs(limits.wall_seconds());
     let mut heard = Instant::now();
     let mut interrupted: Option<Instant> = None;
     loop {
+        if !go_on() {
+            let _ = child.kill();
+            return Some(ChildEnd::Interrupted);
+        }
         if interrupt::requested() {
             match interrupted {
                 None => {

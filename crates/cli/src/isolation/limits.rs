@@ -12,7 +12,7 @@ mod unix {
         #[cfg(target_os = "linux")]
         nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
             .map_err(|error| error.to_string())?;
-        let bytes = (limits.memory_mib << 20).saturating_add(present_bytes());
+        let bytes = (limits.memory_mib() << 20).saturating_add(present_bytes());
         let (_, hard) = getrlimit(Resource::RLIMIT_AS).map_err(|error| error.to_string())?;
         setrlimit(Resource::RLIMIT_AS, bytes.min(hard), hard)
             .map_err(|error| format!("cannot limit the memory to {bytes} bytes: {error}"))
@@ -33,7 +33,7 @@ mod unix {
         let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return };
         let used = usage.user_time().tv_sec() + usage.system_time().tv_sec();
         let Ok((_, hard)) = getrlimit(Resource::RLIMIT_CPU) else { return };
-        let until = (used.max(0) as u64 + 1 + limits.cpu_seconds).min(hard);
+        let until = (used.max(0) as u64 + 1 + limits.cpu_seconds()).min(hard);
         // Without the limit a run may take longer; the parent still watches the clock.
         let _ = setrlimit(Resource::RLIMIT_CPU, until, hard);
     }

@@ -9,7 +9,7 @@ mod case_runs;
 mod child;
 mod limits;
 
-pub(crate) use case_runs::{pinned_apart, print_outcome, run_apart};
+pub(crate) use case_runs::{pinned_apart, print_outcome, run_apart, runs_apart};
 pub(crate) use child::{ChildEnd, run_child};
 pub(crate) use limits::{begin_run, limit_memory};
 

@@ -2,8 +2,8 @@
 
 use crate::case_files;
 use crate::error::CommandError;
+use crate::flags::ProcessLimits;
 use crate::output::text::{grouped, typed};
-use crate::output::totals::ENDED_PROCESS;
 use crate::output::writer::Output;
 use crate::simulation::Simulation;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub(crate) struct FailedSeed {
     pub(crate) cause: Cause,
     pub(crate) reason: String,
     pub(crate) reproduce: String,
+    /// The flags of the limits under which the run ended its process, if it did and they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) limits: Vec<String>,
     /// The case file, if this is the first seed with its cause.
     pub(crate) case: Option<String>,
 }
@@ -57,7 +60,7 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// Adds a failure. O(log causes).
+    /// Adds a failure; `limits` are those of a run that ended its process. O(log causes).
     pub(crate) fn add(
         &mut self,
         seed: u64,
@@ -65,16 +68,18 @@ impl Failures {
         stop: &str,
         reason: &str,
         simulation: &Simulation,
+        limits: Option<&ProcessLimits>,
     ) {
         let cause = Cause::of(&simulation.case(seed), class, reason);
         // The run of an abnormal seed may end the process that repeats it, unless that is a sweep.
-        let reproduce =
-            if stop == ENDED_PROCESS { simulation.reproduce_apart(seed) } else { simulation.reproduce(seed) };
+        let reproduce = limits
+            .map_or_else(|| simulation.reproduce(seed), |limits| simulation.reproduce_apart(seed, limits));
+        let limits = limits.map(ProcessLimits::given).unwrap_or_default();
         let new = CauseCount { class: class.clone(), count: 1, first: seed, case: None };
         self.causes.entry(cause.clone()).and_modify(|cause| cause.count += 1).or_insert(new);
         let stop = stop.to_owned();
         let reason = reason.to_owned();
-        self.seeds.push(FailedSeed { seed, stop, cause, reason, reproduce, case: None });
+        self.seeds.push(FailedSeed { seed, stop, cause, reason, reproduce, limits, case: None });
     }
 
     /// Writes the case of the first seed of each cause that has no file yet, in the order of the seeds, into `folder`.
@@ -217,7 +222,7 @@ pub(crate) fn print_failures(
         }
         writeln!(out, "  repeat it with: {}", typed(&failure.reproduce))?;
         if let Some(path) = &failure.case {
-            writeln!(out, "{}", case_files::next_steps(path))?;
+            writeln!(out, "{}", case_files::failure_steps(path, &failure.limits))?;
         }
     }
     if causes.len() > shown {

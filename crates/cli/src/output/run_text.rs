@@ -60,7 +60,10 @@ pub(crate) fn print(
     }
     writeln!(out, "repeat it with: {}", typed(&report.reproduce))?;
     if let Some(path) = &report.case {
-        writeln!(out, "the case: {path}\n{}", case_files::next_steps(path))?;
+        // Only a failure can be minimized.
+        let is_failure = !report.converged && report.stop != INTERRUPTED;
+        let steps = if is_failure { case_files::failure_steps } else { case_files::replay_step };
+        writeln!(out, "the case: {path}\n{}", steps(path, &[]))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The totals of a sweep so far, added up seed after seed, so that a sweep can be interrupted and resumed.
 
+use crate::flags::ProcessLimits;
 use crate::output::coverage_report::CoverageReport;
 use crate::output::failures::{Failures, KnownRuns};
 use crate::output::fates_report::FatesReport;
@@ -163,7 +164,7 @@ pub(crate) struct SweepTotals {
 }
 
 /// The stop of a run that ended its process.
-pub(crate) const ENDED_PROCESS: &str = "ended_process";
+const ENDED_PROCESS: &str = "ended_process";
 
 impl SweepTotals {
     /// Adds the outcome of the next seed.
@@ -184,20 +185,27 @@ impl SweepTotals {
         } else if let Some(finding) = run.known {
             self.known.add(finding, run.seed);
         } else {
-            self.failures.add(run.seed, &run.class, run.stop, &run.reason, simulation);
+            self.failures.add(run.seed, &run.class, run.stop, &run.reason, simulation, None);
         }
         if let Some(differs) = &run.differs {
-            self.failures.add(run.seed, &run.class, "not_deterministic", differs, simulation);
+            self.failures.add(run.seed, &run.class, "not_deterministic", differs, simulation, None);
         }
     }
 
-    /// Adds the next seed, whose run ended its process. Its trace is not known.
-    pub(crate) fn add_abnormal(&mut self, seed: u64, class: &Class, reason: &str, simulation: &Simulation) {
+    /// Adds the next seed, whose run ended its process, which had these limits. Its trace is not known.
+    pub(crate) fn add_abnormal(
+        &mut self,
+        seed: u64,
+        class: &Class,
+        reason: &str,
+        simulation: &Simulation,
+        limits: &ProcessLimits,
+    ) {
         self.seeds += 1;
         *self.stops.entry(ENDED_PROCESS.to_owned()).or_default() += 1;
         match KnownFinding::of(&simulation.case(seed), class, reason) {
             Some(finding) => self.known.add(finding, seed),
-            None => self.failures.add(seed, class, ENDED_PROCESS, reason, simulation),
+            None => self.failures.add(seed, class, ENDED_PROCESS, reason, simulation, Some(limits)),
         }
     }
 

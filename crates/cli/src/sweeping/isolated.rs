@@ -137,7 +137,7 @@ impl BatchQueue<'_> {
             let mut begun = part.start;
             let mut reported = None;
             let words = self.plan.words_for(self.simulation, &part);
-            let end = run_child(&words, None, &self.plan.limits, &mut |line| {
+            let mut each = |line: &str| {
                 if let Some(index) = line.strip_prefix(BEGIN).and_then(|index| index.parse().ok()) {
                     begun = index;
                     // A seed that runs again has been counted already.
@@ -149,7 +149,8 @@ impl BatchQueue<'_> {
                 } else if let Some(json) = line.strip_prefix(TOTALS) {
                     reported = serde_json::from_str::<SweepTotals>(json).ok();
                 }
-            })?;
+            };
+            let end = run_child(&words, None, &self.plan.limits, &mut each, &mut || true)?;
             match (end, reported) {
                 (ChildEnd::Done | ChildEnd::Interrupted, Some(found)) => {
                     let whole = found.seeds() == part.end - part.start;
@@ -166,7 +167,7 @@ impl BatchQueue<'_> {
                     let reason = format!("the process of the run ended: {class}; {limits}");
                     let seed = self.plan.seed_at(begun).ok_or("a child process ran a seed of no plan")?;
                     let failed = totals.failed();
-                    totals.add_abnormal(seed, &class, &reason, self.simulation);
+                    totals.add_abnormal(seed, &class, &reason, self.simulation, &self.plan.limits);
                     self.count_failed(totals.failed() - failed);
                     if self.plan.fail_fast && totals.failed() > 0 {
                         return Ok(totals);

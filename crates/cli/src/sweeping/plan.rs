@@ -70,6 +70,12 @@ impl SweepPlan {
         let total = ranges.iter().try_fold(0u64, |sum, range| sum.checked_add(range.end - range.start));
         let total = total.filter(|total| *total <= MAX_SEEDS);
         let total = total.ok_or_else(|| format!("a sweep runs at most {MAX_SEEDS} seeds; split it"))?;
+        if args.isolate == Some(false) && args.limits.are_given() {
+            let limits = args.limits.given().join(" ");
+            return Err(format!(
+                "only processes of their own have limits; leave out either --isolate=false or {limits}"
+            ));
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shard = match args.shard {
             Some(shard) => Some(shard),
@@ -162,7 +168,7 @@ impl SweepPlan {
 
     /// Whether seeds run in child processes. A drawn world may be such that its run ends its process.
     fn isolates(&self, simulation: &Simulation) -> bool {
-        cfg!(unix) && self.isolates.unwrap_or_else(|| simulation.swarm.is_some())
+        cfg!(unix) && self.isolates.unwrap_or_else(|| simulation.swarm.is_some() || self.limits.are_given())
     }
 
     /// The command line of a child that runs the seeds at the indices in `part`.
