@@ -63,6 +63,7 @@ const REPAIRED: &str = "
 | `register-hides-counter` | a member that is named late is left behind and comes back; its register hides a counter of the same name | 17493 | violated: Lost | 669 | 6 | 1 node, 3 writes, 3 faults | 232 |  | 24 |
 | `vectors-of-earlier-session` | a handshake is answered relative to vectors that its sender does not have any more, again and again | none | max_time | | | | |  | 24 |
 | `claim-met-in-own-session` | a claim that a node meets in a session of its own is never settled: the answer to its question is dropped | 54676 | violated: NotBroughtBack | | | | |  | 24 |
+| `copy-of-joiner-recovers-forever` | a node whose disk becomes a copy of one that receives a snapshot waits for the rest of it forever, though all states are equal | 64110 | violated: NotBroughtBack | 1019 | 6 | 1 node, 2 lines of initial entities, 3 writes, 1 fault |  |  | 24 |
 | `copies-yield-to-each-other` | copies of one disk that start sessions with each other at once both yield, again and again | 23435 | violated: NotBroughtBack | | | | |  | 24 |
 | `member-named-late-loops` | what a member wrote before all knew of it is refused again and again: each session says that it was written to | 101 | violated: StickyLoop | 69 | 5 | 2 nodes, 3 writes, 2 faults | 227 |  | 24 |
 ";

@@ -187,14 +187,20 @@ impl<V: ReadView> Replica<V> {
                 return Ok(());
             }
         }
+        self.give_up_snapshot(step)?;
+        current.known.branch = Some(Branch::everything(current.former, current.known.last));
+        current.known.write(current.former, &mut step.work.metadata_batch);
+        self.recover_later(PAGE, step);
+        Ok(())
+    }
+
+    /// Ends the snapshot that is being received, if there is one: what it would bring is there, or nobody has it.
+    pub(super) fn give_up_snapshot(&self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
         if self.takes_snapshot {
             let slot = step.work.state.slot().other();
             let rows = step.work.limits.sweep_rows();
             staged::end(step.work.state.view(), slot, rows, &mut step.work.metadata_batch)?;
         }
-        current.known.branch = Some(Branch::everything(current.former, current.known.last));
-        current.known.write(current.former, &mut step.work.metadata_batch);
-        self.recover_later(PAGE, step);
         Ok(())
     }
 

@@ -81,7 +81,8 @@ impl Pasts {
                 if is_corrupt(reported, world) {
                     // The log on the disk is not what the node had read: the delta may follow everything.
                     let all = self.all_in(reported.context);
-                    return self.stable.entry(reported.context).or_default().join(&all);
+                    self.stable.entry(reported.context).or_default().join(&all);
+                    return;
                 }
                 let mut seen = VersionVector::default();
                 self.last_of(reported.context, &covered).for_each(|dot| seen.cover(dot));

@@ -290,9 +290,16 @@ impl SimRuntime {
 
     /// Handles a notice of a hostile node. Only the writes of its application count; the rest may be false.
     fn on_hostile_notice(&mut self, node: NodeId, context: usize, notice: Notice) {
-        if let Notice::WriteAccepted { operations, actions } = notice {
-            self.counts.protocol.writes_accepted += 1;
-            self.acknowledge(node, context, operations, actions);
+        match notice {
+            Notice::WriteAccepted { operations, actions } => {
+                self.counts.protocol.writes_accepted += 1;
+                self.acknowledge(node, context, operations, actions);
+            }
+            // A member's state without these records may be all that the others receive.
+            Notice::TombstonesCollected { records, .. } => {
+                self.context_state_mut(context).collected += records;
+            }
+            _ => {}
         }
     }
 
