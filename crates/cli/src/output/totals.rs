@@ -232,6 +232,13 @@ impl SweepTotals {
         Ok(largest_but_seeds(&counts))
     }
 
+    /// Whether each seed has ended once, and each converged one at some time.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let ended = self.stops.values().copied().fold(0, u64::saturating_add);
+        let converged = self.stops.get("converged").copied().unwrap_or_default();
+        ended == self.seeds && converged == self.times.len() as u64
+    }
+
     /// Adds the totals of the seeds that follow.
     pub(crate) fn merge(&mut self, next: Self) {
         let Self { seeds, stops, checked_twice, trace, times, counts, fates, failures, known, coverage } =

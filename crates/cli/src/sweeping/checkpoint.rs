@@ -75,6 +75,9 @@ impl ShardReport {
             found if found > most => {
                 Err(format!("it counts {found}; one of {of} shards counts {most} at most"))
             }
+            _ if !self.totals.is_consistent() => {
+                Err("its seeds are not as many as the runs that it says have ended".to_owned())
+            }
             _ => Ok(self),
         }
     }

@@ -96,6 +96,16 @@ mod tests {
     }
 
     #[test]
+    fn second_result_replaces_first() {
+        let cache = MergeCache::default();
+        cache.insert(key(1), Ok([1; 9].into()));
+        cache.insert(key(1), Ok([1].into()));
+        let entries = cache.0.lock().unwrap();
+        assert_eq!((entries.by_key.len(), entries.by_use.len()), (1, 1));
+        assert_eq!(entries.bytes, size(&Ok([1].into())));
+    }
+
+    #[test]
     fn the_longest_beginning_is_found() {
         let cache = MergeCache::default();
         cache.insert(key(1), Ok([1].into()));

@@ -101,6 +101,9 @@ impl<V: ReadView> Replica<V> {
         } else if self.is_alone() && !current.rewrites_all() {
             self.restore_alone(&mut current, step)?;
         } else if !can_write || !self.config.membership.admits(self.config.replica) {
+            if self.has_met_equals(step.now()) {
+                self.give_up_snapshot(step)?;
+            }
             self.recover_later(RETRY, step);
         } else {
             is_over = match current.known.branch {
@@ -138,6 +141,14 @@ impl<V: ReadView> Replica<V> {
         let has_met_all = self.peers.reachable().iter().all(|peer| self.recovery.met.contains(peer));
         !self.recovery.met.is_empty()
             && (has_met_all || self.recovery.waits_until.is_some_and(|until| now >= until))
+    }
+
+    /// Whether all reachable peers have a state, and it is equal to this one: nobody can complete a snapshot that another
+    /// state has begun.
+    fn has_met_equals(&self, now: SimTime) -> bool {
+        !self.root.is_zero()
+            && self.has_met_peers(now)
+            && self.peers.reachable().iter().all(|peer| self.peers.root_of(*peer) == Some(self.root))
     }
 
     /// A peer whose state is equal is met by a session, too: only its handshake says what it covers.
@@ -194,8 +205,8 @@ impl<V: ReadView> Replica<V> {
         Ok(())
     }
 
-    /// Ends the snapshot that is being received, if there is one: what it would bring is there, or nobody has it.
-    pub(super) fn give_up_snapshot(&self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
+    /// Ends the snapshot that is being received, if there is one: nobody has what it would bring.
+    fn give_up_snapshot(&self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
         if self.takes_snapshot {
             let slot = step.work.state.slot().other();
             let rows = step.work.limits.sweep_rows();

@@ -282,10 +282,6 @@ impl<V: ReadView> Replica<V> {
             step.work.adopt(theirs);
             if root == step.work.state.root_hash()? {
                 self.note_shared(step);
-                if !root.is_zero() {
-                    // The rest of a snapshot that another peer has begun to send would bring nothing.
-                    self.give_up_snapshot(step)?;
-                }
             }
             self.adopt_horizon(theirs, step)?;
         }

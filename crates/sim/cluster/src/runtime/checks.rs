@@ -288,7 +288,8 @@ impl SimRuntime {
         &watch.memory
     }
 
-    /// Handles a notice of a hostile node. Only the writes of its application count; the rest may be false.
+    /// Handles a notice of a hostile node. The writes of its application count, and what a member has collected; the rest may
+    /// be false.
     fn on_hostile_notice(&mut self, node: NodeId, context: usize, notice: Notice) {
         match notice {
             Notice::WriteAccepted { operations, actions } => {
@@ -296,7 +297,7 @@ impl SimRuntime {
                 self.acknowledge(node, context, operations, actions);
             }
             // A member's state without these records may be all that the others receive.
-            Notice::TombstonesCollected { records, .. } => {
+            Notice::TombstonesCollected { records, .. } if !self.hostility.roles.is_outsider(node) => {
                 self.context_state_mut(context).collected += records;
             }
             _ => {}

@@ -1,5 +1,6 @@
 //! A fresh replica takes a snapshot while faults happen around it.
 
+use sync_sim::case::Case;
 use sync_sim::prelude::*;
 
 fn set(key: u64) -> Vec<Operation> {
@@ -88,5 +89,40 @@ fn joiners_converge_under_heavy_chaos() {
         rt.apply_workload(&Workload::new(40, SimDuration::from_secs(4)));
         let stop = rt.run();
         assert_eq!(stop, StopCondition::Converged, "seed {seed}: {stop}");
+    }
+}
+
+/// Two joiners that are in the middle of a snapshot write, and end a session with each other with equal states. Neither has
+/// what the snapshot would bring, so both still take it: whoever gave it up would be left behind by those who have collected.
+#[test]
+fn joiners_that_agree_still_take_the_snapshot() {
+    let case = r#"
+version = 1
+max_time = "600s"
+shared = ["shared/0..400"]
+nodes = [{ name = "alice" }, { name = "bob" }]
+script = [
+    { at = "0ms", write = { node = "alice", ops = [{ set = { target = "> reg 9", to = "x" } }] } },
+    { at = "3s", write = { node = "bob", ops = [{ delete = { target = "> reg 9" } }] } },
+    { at = "59s", name = { joiner = "late-1", by = ["alice", "bob", "late-2"] } },
+    { at = "59s", name = { joiner = "late-2", by = ["alice", "bob", "late-1"] } },
+    { at = "60s", join = "late-1" },
+    { at = "60s", join = "late-2" },
+    { at = "60500ms", partition = { groups = [["alice", "bob"], ["late-1"], ["late-2"]], lasting = "10s" } },
+    { at = "65s", write = { node = "late-1", ops = [{ set = { target = "> register 0", to = "x" } }] } },
+    { at = "65s", write = { node = "late-2", ops = [{ set = { target = "> register 1", to = "y" } }] } },
+    { at = "70s", partition = { groups = [["alice", "bob"], ["late-1", "late-2"]], lasting = "60s" } },
+]
+[faults]
+base_latency_ms = 10
+latency_jitter_ms = 0
+[replica]
+limits = { snapshot_page_bytes = 92 }
+"#;
+    let mut rt = case.parse::<Case>().expect("a case").build().expect("a run");
+    assert_eq!(rt.run(), StopCondition::Converged);
+    for node in rt.node_ids() {
+        let starts = rt.node(node).replica().map(|replica| replica.incarnation());
+        assert_eq!(starts, Some(1), "{node} is not brought back");
     }
 }
