@@ -78,12 +78,15 @@ impl Pasts {
             Notice::WriteAccepted { .. } => {
                 // A node that went down in the step shows nothing of the write.
                 let Some((dot, covered)) = written(reported, world) else { return };
+                if is_corrupt(reported, world) {
+                    // The log on the disk is not what the node had read, and not even the number of the delta is known: it may
+                    // follow everything.
+                    let all = self.all_in(reported.context);
+                    self.stable.entry(reported.context).or_default().join(&all);
+                    return;
+                }
                 let mut seen = VersionVector::default();
                 self.last_of(reported.context, &covered).for_each(|dot| seen.cover(dot));
-                if is_corrupt(reported, world) {
-                    // The log on the disk is not what the node had read: the delta may follow everything.
-                    seen = self.all_in(reported.context);
-                }
                 self.authors.entry((reported.context, dot.author)).or_default().insert(dot.seq, seen);
             }
             Notice::TombstonesCollected { .. } => {
