@@ -169,7 +169,6 @@ fn peers_without_common_protocol_are_cheap() {
 }
 
 #[test]
-#[ignore = "not true yet: one frame of such a value is sent in vain each ten minutes"]
 fn value_that_is_too_large_for_a_peer_is_cheap() {
     // What a frame has to have room for is a share of the frame.
     let sizes = [
