@@ -127,6 +127,8 @@ fn merge_refuses_mismatched_shards() {
     };
     changed("/shard/index", 4.into());
     refused(&["changed.json", "three.json", "--partial"], &["changed.json", "no shard 4/3"]);
+    changed("/totals/seeds", 99.into());
+    refused(&["changed.json", "three.json", "--partial"], &["its seeds are not as many as the runs"]);
     changed("/totals/counts/events", u64::MAX.into());
     refused(&["changed.json", "three.json", "--partial"], &["18446744073709551615", "3 shards counts"]);
 

@@ -25,9 +25,9 @@ fn counts(world: &World) -> Vec<u128> {
 }
 
 /// A copied store, before its id has written. Each of two peers has taken the write of one life, and joins the states
-/// of both.
+/// of both. Not true yet: neither life writes its own again. This test fails once it is; then the line of the panic goes.
 #[test]
-#[ignore = "not true yet: peers that have taken one life each join the counts, and neither life writes its own again"]
+#[should_panic(expected = "left: [1, 1, 1, 1]")]
 fn lives_that_different_peers_have_taken_count_both() {
     let mut world = World::of([0, 1, 2].map(signing));
     let copy = world.nodes[0].store.clone();
@@ -52,9 +52,10 @@ fn lives_that_different_peers_have_taken_count_both() {
 }
 
 /// A lost store that wrote again, and whose first peer has the former write only as a state: it cannot tell the lives
-/// apart. Another peer can.
+/// apart. Another peer can. Not true yet: the write of the second life counts as taken, since its stamp is in the joined
+/// state. This test fails once it is; then the line of the panic goes.
 #[test]
-#[ignore = "not true yet: the write of the second life counts as taken, since its stamp is in the joined state"]
+#[should_panic(expected = "left: [1, 1, 1]")]
 fn lost_store_counts_beside_a_peer_without_its_deltas() {
     let mut world = World::of([0, 1, 2].map(signing));
     world.unlink(0, 1);
