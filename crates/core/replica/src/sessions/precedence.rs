@@ -26,8 +26,8 @@ pub(crate) struct OwnSide<'a> {
     pub(crate) is_in_handshake: Option<bool>,
 }
 
-/// Which session takes precedence when a peer starts one with the handshake `theirs`. Both sides compute the
-/// same result:
+/// Which session takes precedence when a peer starts one with the handshake `theirs`. From the same facts both sides
+/// compute the same result. If a root changes while a handshake is under way, both may yield, and try again after a pause:
 ///
 /// 1. A session that is past its handshake takes precedence.
 /// 2. Between a fresh side and a side with state, the session of the fresh side takes precedence: it receives

@@ -1,8 +1,8 @@
 //! The check of the parents that a write names.
 //!
 //! A delta names as parents the heads of what its author had seen, as long as these are no more than a log remembers.
-//! Whoever applies it after them has everything that the author had. A parent that is missing there breaks causality silently: the delta is applied early somewhere, in
-//! the order in which frames happen to arrive.
+//! Whoever applies it after them has everything that the author had. A parent that is missing there breaks causality
+//! silently: the delta is applied early somewhere, in the order in which frames happen to arrive.
 
 use super::stamps::stored;
 use super::{Noticed, Reported, Watched};
