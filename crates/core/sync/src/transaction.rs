@@ -361,6 +361,12 @@ impl<V: ReadView> Transaction<V> {
         self.adopt_covered(&theirs.stable, &[]);
     }
 
+    /// Whether a later horizon than the own one is ahead of the clock.
+    pub(crate) fn is_ahead(&self, horizon: Hlc) -> bool {
+        horizon > self.state.horizon()
+            && horizon.check_drift(self.context.moment, self.context.max_drift_ms).is_err()
+    }
+
     /// Raises the horizon to the peer's and collects the tombstones below it, if this state has seen
     /// everything that the peer had to see before it did so. Returns how many records were removed. An
     /// honest horizon lies behind the clocks of all members, so one ahead of the local clock is ignored.
@@ -369,8 +375,8 @@ impl<V: ReadView> Transaction<V> {
             // An empty state has nothing to collect, and receives a snapshot first.
             return Ok(0);
         }
-        let in_time = theirs.horizon.check_drift(self.context.moment, self.context.max_drift_ms).is_ok();
-        if theirs.horizon <= self.state.horizon() || !in_time || self.misses_collected(theirs) {
+        let is_old = theirs.horizon <= self.state.horizon();
+        if is_old || self.is_ahead(theirs.horizon) || self.misses_collected(theirs) {
             return Ok(0);
         }
         let kept = self.unseen_before(theirs)?;

@@ -13,7 +13,7 @@ use syncline_sync::{
     DeltaRef, FailureReason, KnownVectors, Message, Outcome, Rejection, Request, RequestId, Response,
     RetryReason, Session, SessionId, SessionProgress,
 };
-use syncline_types::{Digest, PeerId, Probe, SimDuration, canary};
+use syncline_types::{Digest, PeerId, Probe, SimDuration, SimTime, canary};
 
 /// The pause between a session and the next one with the same peer, if one side accepted writes meanwhile.
 const AFTER_NEW_WRITES: SimDuration = SimDuration::from_millis(50);
@@ -76,10 +76,39 @@ impl<V: ReadView> Replica<V> {
     }
 
     /// Whether one more session may start. A replica receives one snapshot at a time, and runs no other
-    /// session meanwhile.
+    /// session meanwhile. A session in overtime occupies no place.
     fn has_place(&self) -> bool {
-        let places = if self.is_fresh() { 1 } else { self.config.max_sessions.max(1) };
-        self.sessions.len() < places && !self.is_restoring()
+        let is_free = if self.is_fresh() {
+            self.sessions.len() == 0
+        } else {
+            self.sessions.in_time() < self.config.max_sessions.max(1)
+        };
+        is_free && !self.is_restoring()
+    }
+
+    /// Whether the session with `peer`, which wants to send a request, may do so. A session that has run out of time goes
+    /// on beside others, while nothing waits for its end: no delta, and on a fresh replica no other peer. Over a slow link
+    /// a transfer may bring next to nothing for long.
+    fn may_go_on(&mut self, peer: PeerId, step: &mut StepContext<'_, V>) -> Result<bool, StorageError> {
+        let now = step.now();
+        let in_time = self.sessions.in_time();
+        if !self.sessions.is_overdue(peer, now) {
+            return Ok(true);
+        }
+        step.work.note(Probe::Overdue);
+        let is_waited_for =
+            self.delta_fetch.len() > 0 || (self.is_fresh() && !self.due_peers(now).is_empty());
+        let may = !is_waited_for && self.sessions.has_overtime(peer, now);
+        if may && self.sessions.in_time() < in_time {
+            // It leaves its place to another one.
+            self.start_due_sessions(step)?;
+        }
+        Ok(may)
+    }
+
+    /// The peers without a session whose sync is due, the longest due first.
+    fn due_peers(&self, now: SimTime) -> Vec<PeerId> {
+        self.sync_queue.due(now, |peer| self.sessions.contains(peer))
     }
 
     /// Whether the replica has no state yet, or only its own writes while it receives a snapshot.
@@ -100,7 +129,7 @@ impl<V: ReadView> Replica<V> {
             self.peers.root_of(peer) == Some(root)
                 || (canary!(SettledByAnyone) && self.peers.roots().any(|other| other == root))
         });
-        for peer in self.sync_queue.due(step.now(), |peer| self.sessions.contains(peer)) {
+        for peer in self.due_peers(step.now()) {
             if self.has_place() {
                 self.start_session(peer, step)?;
             } else {
@@ -150,12 +179,13 @@ impl<V: ReadView> Replica<V> {
         // A host may fire a timer that was cancelled at the same instant: then there is nothing to
         // retransmit.
         let Some(progress) = self.sessions.on_timeout(peer) else { return Ok(()) };
-        if matches!(progress, SessionProgress::Send(..)) && self.sessions.is_overdue(peer, step.now()) {
+        match progress {
             // The time has run out while the peer was silent: it did not answer with too little.
-            step.work.note(Probe::Overdue);
-            return self.end_session(peer, Outcome::Failed(FailureReason::Timeout), step);
+            SessionProgress::Send(..) if !self.may_go_on(peer, step)? => {
+                self.end_session(peer, Outcome::Failed(FailureReason::Timeout), step)
+            }
+            progress => self.on_progress(peer, progress, step),
         }
-        self.on_progress(peer, progress, step)
     }
 
     pub(super) fn on_response(
@@ -214,22 +244,21 @@ impl<V: ReadView> Replica<V> {
         progress: SessionProgress,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
-        // Called in every case, so that the deadline accounts for each response. A session that is done is
-        // not overdue any more.
-        let is_overdue = self.sessions.is_overdue(peer, step.now());
         match progress {
-            SessionProgress::Send(..) if is_overdue => {
-                step.work.note(Probe::Overdue);
-                self.end_session(peer, Outcome::Failed(FailureReason::TooLong), step)?;
+            SessionProgress::Send(..) if !self.may_go_on(peer, step)? => {
+                self.end_session(peer, Outcome::Failed(FailureReason::TooLong), step)
             }
-            SessionProgress::Ignored => step.refuse(Refusal::Duplicate),
+            SessionProgress::Ignored => {
+                step.refuse(Refusal::Duplicate);
+                Ok(())
+            }
             SessionProgress::Send(id, request) => {
                 let session = self.sessions.on_request_sent(peer, step.now())?;
                 self.send_request(peer, session, id, request, step);
+                Ok(())
             }
-            SessionProgress::Done(outcome) => self.end_session(peer, outcome, step)?,
+            SessionProgress::Done(outcome) => self.end_session(peer, outcome, step),
         }
-        Ok(())
     }
 
     /// Ends the session with `peer`. The sync is then settled, pending again, or pending after a pause.

@@ -12,15 +12,22 @@ const PER_ROUND: SimDuration = SimDuration::from_millis(100);
 /// The most answered requests that are credited: as many as the deepest tree needs.
 const ROUNDS: u64 = limits::MAX_ANCESTORS as u64 + 256;
 
+/// How many times its full length a session may last beyond its deadline, where nothing waits for its end: a round trip
+/// may take more than a second, and a deep tree needs thousands.
+const OVERTIME: u64 = 64;
+
 /// The time that a session has left. It decreases with time and is extended, up to its full length, by what
 /// the session transfers. A long transfer may thus take as long as it needs. A peer that answers each request
-/// at the last moment with next to nothing cannot occupy a session slot for ever.
+/// at the last moment with next to nothing cannot occupy a session slot for ever: a session without time left is in
+/// *overtime*.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Deadline {
     full: SimDuration,
     left: SimDuration,
     /// The time of the last update.
     at: SimTime,
+    /// When the time ran out.
+    overtime: Option<SimTime>,
     /// The items that had been transferred by then; KiB and rounds follow.
     items: u64,
     kib: u64,
@@ -30,7 +37,7 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// The deadline of a session that starts at `now` and may stall for `full`.
     pub(crate) const fn new(full: SimDuration, now: SimTime) -> Self {
-        Self { full, left: full, at: now, items: 0, kib: 0, rounds: 0 }
+        Self { full, left: full, at: now, overtime: None, items: 0, kib: 0, rounds: 0 }
     }
 
     /// Updates the deadline with the present time and the statistics of the session. Returns whether time is
@@ -41,6 +48,7 @@ impl Deadline {
         // The elapsed time is charged before the transfer is credited: a late transfer cannot revive a
         // session whose time has run out.
         if self.left == SimDuration::ZERO {
+            self.overtime = self.overtime.or(Some(now));
             return false;
         }
         let items =
@@ -56,6 +64,16 @@ impl Deadline {
         self.left = (self.left + worth).min(self.full);
         debug_assert!(self.left <= self.full, "no transfer buys more than the full time");
         true
+    }
+
+    /// Whether the time had run out at the last update.
+    pub(crate) const fn is_in_overtime(&self) -> bool {
+        self.overtime.is_some()
+    }
+
+    /// Whether the overtime has run out as well.
+    pub(crate) fn has_ended(&self, now: SimTime) -> bool {
+        self.overtime.is_some_and(|since| now.since(since) >= self.full.times(OVERTIME))
     }
 }
 

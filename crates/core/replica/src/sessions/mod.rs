@@ -93,6 +93,9 @@ pub(crate) struct SessionTable {
     offset: u32,
 }
 
+/// How many sessions may go on beyond their deadlines at once.
+const MAX_IN_OVERTIME: usize = 4;
+
 /// The invariant that callers of [`SessionTable::end`] and [`SessionTable::on_response`] rely on.
 const IS_ACTIVE: &str = "a session stays in the table until it is ended";
 
@@ -228,6 +231,18 @@ impl SessionTable {
         })
     }
 
+    /// Whether the session with `peer`, which has run out of time, may go on beyond its deadline as far as the other
+    /// sessions and the time are concerned.
+    pub(crate) fn has_overtime(&self, peer: PeerId, now: SimTime) -> bool {
+        self.len() - self.in_time() <= MAX_IN_OVERTIME
+            && self.active.get(&peer).is_some_and(|active| !active.deadline.has_ended(now))
+    }
+
+    /// The number of sessions that have not run out of time.
+    pub(crate) fn in_time(&self) -> usize {
+        self.active.values().filter(|active| !active.deadline.is_in_overtime()).count()
+    }
+
     /// Records that the session with `peer` sends its next request, or retransmits the current one. Returns
     /// the id of the session.
     pub(crate) fn on_request_sent(&mut self, peer: PeerId, now: SimTime) -> Result<SessionId, InternalError> {
@@ -317,5 +332,24 @@ mod tests {
         assert!(matches!(table.on_timeout(A), Some(SessionProgress::Send(..))));
         assert_eq!(table.attempts(A), 2);
         assert!(!table.is_overdue(A, SimTime::from_secs(9)) && table.is_overdue(A, SimTime::from_secs(10)));
+    }
+
+    #[test]
+    fn overtime_leaves_places_and_ends() {
+        let mut table = SessionTable::default();
+        let late = SimTime::from_secs(10);
+        for number in 0..=4 {
+            let peer = PeerId(number);
+            table.start(peer, 1, handshake(), false, PATIENCE, SimTime::ZERO);
+            assert_eq!((table.len(), table.in_time()), (number as usize + 1, 1));
+            assert!(table.is_overdue(peer, late));
+            assert_eq!(table.in_time(), 0);
+            assert_eq!(table.has_overtime(peer, late), number < 4, "four at once");
+        }
+        assert!(table.end(PeerId(4)).is_ok());
+        assert!(
+            table.has_overtime(A, late + PATIENCE.times(63))
+                && !table.has_overtime(A, late + PATIENCE.times(64))
+        );
     }
 }

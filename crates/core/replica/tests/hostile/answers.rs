@@ -1,11 +1,11 @@
 //! Hostile responders: everything that a response can lie about.
 
 use super::adversary::{
-    ADVERSARY, Case, VICTIM, case, claim, differing, has_converged, holdings, is_protocol, is_too_long,
-    register,
+    ADVERSARY, Case, FRIEND, VICTIM, case, claim, differing, has_converged, holdings, is_protocol,
+    is_too_long, register,
 };
 use super::mutant::{Asked, Mutant, gate};
-use super::world::replica_at;
+use super::world::{World, config, replica_at, set};
 use syncline_crdt::{Register, Value};
 use syncline_replica::{Notice, Refusal};
 use syncline_storage::Record;
@@ -318,8 +318,8 @@ fn backs_off_from_ever_restarting_peer() {
     .run();
 }
 
-#[test]
-fn dripping_peer_cannot_hold_only_place() {
+/// An adversary that answers with next to nothing, and takes its time.
+fn dripping() -> Mutant {
     let twist = |asked: &Asked<'_>, honest| {
         let response = match differing(asked, honest) {
             Response::Exchange(mut reply) => {
@@ -338,11 +338,42 @@ fn dripping_peer_cannot_hold_only_place() {
         };
         vec![(SimDuration::from_millis(350), asked.with(response))]
     };
-    let mutant = Mutant::with(holdings(3_000), twist);
+    Mutant::with(holdings(3_000), twist)
+}
+
+#[test]
+fn dripping_peer_gives_way_to_deltas() {
     let what = "a slow drip";
+    let mutant = dripping();
     let mut world =
         Case { what, mutant, wish: HashComparison, fresh: false, ends: is_too_long, alone: true }.run();
     let outcomes = world.honest(VICTIM).outcomes(ADVERSARY);
     let rounds = outcomes.iter().map(|(_, stats)| stats.round_trips).max();
-    assert!(rounds < Some(100), "ten seconds, and a little for what came: {rounds:?}");
+    // Nothing waits for forty seconds; then the first delta of the friend does.
+    assert!(rounds < Some(140), "{rounds:?}");
+}
+
+#[test]
+fn dripping_peer_cannot_hold_only_place() {
+    let mut world = World::new();
+    let mut own = config(VICTIM, 3);
+    own.requested_protocol = Some(HashComparison);
+    own.session_deadline = SimDuration::from_secs(10);
+    world.add(own);
+    world.add_hostile(dripping());
+    world.add(config(FRIEND, 3));
+    world.write(VICTIM, vec![set("mine", "precious")]);
+    world.write(FRIEND, vec![set("theirs", "precious")]);
+    world.link(VICTIM, ADVERSARY);
+    world.run_for(SimDuration::from_secs(30));
+    world.link(VICTIM, FRIEND);
+    world.run_for(SimDuration::from_secs(5));
+    let victim = world.honest(VICTIM);
+    assert_eq!(victim.read("theirs").as_deref(), Some(&b"precious"[..]));
+    let drips = |peer| peer == PeerId(ADVERSARY);
+    assert!(victim.replica.syncing_with().any(drips), "the drip goes on beside it");
+    // Whoever waits for its end is served, and what is written spreads at once.
+    world.write(FRIEND, vec![set("later", "precious")]);
+    world.run_for(SimDuration::from_secs(2));
+    assert_eq!(world.honest(VICTIM).read("later").as_deref(), Some(&b"precious"[..]));
 }

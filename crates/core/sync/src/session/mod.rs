@@ -228,8 +228,17 @@ impl Session {
                 self.outstanding = Some(request.clone());
                 SessionProgress::Send(RequestId(self.request_id), request)
             }
+            // What the peer has collected by a horizon that is ahead of the clock, this state may not forget yet: equal
+            // roots say nothing of what the peer covers.
+            PhaseStep::End(Outcome::Converged { .. }) if self.is_peer_ahead(work) => {
+                self.end(Outcome::SyncPending(RetryReason::ClockDrift))
+            }
             PhaseStep::End(outcome) => self.end(outcome),
         })
+    }
+
+    fn is_peer_ahead<V: ReadView>(&self, work: &Transaction<V>) -> bool {
+        self.peer.as_ref().is_some_and(|theirs| work.is_ahead(theirs.horizon))
     }
 
     /// Gives a response to the current phase.

@@ -58,6 +58,7 @@ pub(super) fn impossible_outcome(noticed: &Noticed<'_>, world: &dyn Watched) -> 
     let is_expected = *reason == FailureReason::Timeout
         || is_catching_up
         || tells_of_two_lives(noticed.context, reason, world)
+        || gives_way(noticed, peer, reason, *started_at, world)
         || is_explained(peer, reason, *started_at, world);
     if is_expected {
         return None;
@@ -82,6 +83,21 @@ fn tells_of_two_lives(context: usize, reason: &FailureReason, world: &dyn Watche
             )
     );
     tells && (world.hazards().replaced_disks || world.has_losses(context) || !world.roles().is_empty())
+}
+
+/// Whether a session has used up its time over a slow link, and something waited for its end.
+fn gives_way(
+    noticed: &Noticed<'_>,
+    peer: NodeId,
+    reason: &FailureReason,
+    started_at: SimTime,
+    world: &dyn Watched,
+) -> bool {
+    let Some(replica) = world.replica(noticed.context, noticed.node) else { return false };
+    let Some(deadline) = replica.replica().map(|own| own.config().session_deadline) else { return false };
+    *reason == FailureReason::TooLong
+        && world.now().since(started_at) >= deadline
+        && replica.ended_session(peer.into()).is_some_and(|note| note.has_given_way)
 }
 
 /// Whether hostile nodes, small limits, a long pause or a member that is not known everywhere yet explain a failure that

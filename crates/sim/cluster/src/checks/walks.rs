@@ -8,15 +8,18 @@
 //! some: the session converges all the same.
 //!
 //! A responder may refuse a delta whose stamps are too far ahead of its clock, or whose author it does not know as a
-//! member yet, without a notice: then a walk is due.
+//! member yet, without a notice: then a walk is due. So it is after a delta that writes to what others have deleted and
+//! collected while its author was away: the author's record has the old tombstone, and theirs has not, until they are
+//! joined.
 
 use super::restarts::latest_stamp;
 use super::{CheckedStep, Noticed, Watched};
-use crate::node::SimReplica;
+use crate::node::{CheckedDiskView, SimReplica};
 use crate::verdict::Check;
 use std::collections::BTreeMap;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Notice;
+use syncline_storage::Interface;
 use syncline_sync::{Delta, DeltaLog, Dot, SyncProtocolKind, VersionVector};
 use syncline_types::{Decode, Digest, Encode, Hlc, Probe};
 
@@ -48,21 +51,27 @@ impl SideAtStart {
         })
     }
 
-    /// The latest stamp of the deltas that this side covers and `other` lacks, read from the log of `replica`, which
-    /// is this side now; `None` if the log has pruned one of them since.
-    fn latest_for(&self, other: &Self, replica: &SimReplica) -> Option<Hlc> {
-        let mut latest = Hlc::ZERO;
+    /// The deltas that this side covers and `other` lacks, read from the log of `replica`, which is this side now;
+    /// `None` if the log has pruned one of them since.
+    fn deltas_for(&self, other: &Self, replica: &SimReplica) -> Option<Vec<Delta>> {
+        let mut deltas = Vec::new();
         for Dot { author, seq: last } in self.covered.entries() {
             for seq in other.covered.of(author) + 1..=last {
                 let bytes = DeltaLog::read(replica.disk(), Dot { author, seq }).ok()??;
-                let delta = Delta::from_bytes(&bytes).ok()?;
-                latest = latest.max(delta.stamp);
-                for action in &delta.actions {
-                    latest = latest.max(action.to_record().ok()?.latest_stamp());
-                }
+                deltas.push(Delta::from_bytes(&bytes).ok()?);
             }
         }
-        Some(latest)
+        Some(deltas)
+    }
+
+    /// Whether one of these deltas of authors who had not collected as much as this side writes to what was deleted,
+    /// according to `state`: its author's record has the old tombstone still, and that of one who has collected it has
+    /// not.
+    fn rewrites_collected(&self, deltas: &[Delta], state: &mut Interface<CheckedDiskView>) -> bool {
+        let actions =
+            deltas.iter().filter(|delta| delta.horizon < self.horizon).flat_map(|delta| &delta.actions);
+        let is_deleted = |id| matches!(state.record(id), Ok(Some(record)) if record.deleted_at != Hlc::ZERO);
+        actions.flat_map(|relative| relative.action.entities()).any(is_deleted)
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -208,10 +217,16 @@ pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         let joined = world.joined_root(context, noticed.node, &side.covered, side.horizon);
         joined == Some(side.root)
     };
-    let responder_takes_all = || {
-        let latest = initiator.latest_for(responder, world.replica(context, noticed.node)?)?;
-        let most = responder_ms.saturating_add(world.replica(context, peer)?.max_drift_ms());
-        Some(latest.physical_ms() <= most)
+    let are_enough = || {
+        let own = world.replica(context, noticed.node)?;
+        let other = world.replica(context, peer)?;
+        let pushed = initiator.deltas_for(responder, own)?;
+        let most = responder_ms.saturating_add(other.max_drift_ms());
+        let is_early = latest_of(&pushed)?.physical_ms() > most;
+        let pulled = responder.deltas_for(initiator, other)?;
+        let mut state = own.state().ok()?;
+        let rewrites = [pushed, pulled].iter().any(|deltas| initiator.rewrites_collected(deltas, &mut state));
+        Some(!is_early && !rewrites)
     };
     let is_needless = !session.is_disturbed
         && initiator.knows_all
@@ -222,7 +237,7 @@ pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         && initiator.can_give(responder)
         && differ_by_deltas(initiator)
         && differ_by_deltas(responder)
-        && responder_takes_all() == Some(true);
+        && are_enough() == Some(true);
     is_needless.then(|| Check::NeedlessWalk {
         node: world.name_in(context, noticed.node),
         peer: world.name(peer),
@@ -230,6 +245,18 @@ pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         records: stats.records_received + stats.records_pushed,
         had_collected: initiator.horizon > Hlc::ZERO,
     })
+}
+
+/// The latest stamp of some deltas and of what they change.
+fn latest_of(deltas: &[Delta]) -> Option<Hlc> {
+    let mut latest = Hlc::ZERO;
+    for delta in deltas {
+        latest = latest.max(delta.stamp);
+        for action in &delta.actions {
+            latest = latest.max(action.to_record().ok()?.latest_stamp());
+        }
+    }
+    Some(latest)
 }
 
 /// Whether a session has walked twice without a reason. One of 2^24 comparisons of short digests overlooks a

@@ -125,19 +125,25 @@ const PER_ITEM: SimDuration = SimDuration::from_millis(10);
 const PER_KIB: SimDuration = SimDuration::from_millis(100);
 const PER_ROUND: SimDuration = SimDuration::from_millis(100);
 
+/// How many times the time for which it may stall a session may go on where nothing waits for its end.
+const OVERTIME: u64 = 64;
+
 /// The time that a session may take for what it has transferred, beyond that for which it may stall.
 fn worth(stats: &SessionStats) -> SimDuration {
     let items = stats.records_received + stats.records_pushed + stats.deltas_received + stats.deltas_pushed;
     PER_ITEM.times(items) + PER_KIB.times(stats.bytes >> 10) + PER_ROUND.times(stats.round_trips)
 }
 
-/// A session that has used up its time sends no further request.
+/// A session that has used up its time sends no further request while deltas wait for its end; one that has used up its
+/// overtime sends none at all.
 pub(super) fn session_in_time(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
     let Notice::SessionEnded { peer, started_at, stats, .. } = noticed.notice else { return None };
     let replica = world.replica(noticed.context, noticed.node)?;
     let deadline = replica.replica()?.config().session_deadline;
-    let lasted = replica.ended_session(*peer)?.asked.since(*started_at);
-    let allowed = deadline + worth(stats);
+    let note = replica.ended_session(*peer)?;
+    let lasted = note.asked.since(*started_at);
+    let overtime = if note.is_waited_for { SimDuration::ZERO } else { deadline.times(OVERTIME) };
+    let allowed = deadline + overtime + worth(stats);
     let peer = world.name((*peer).into());
     let detail = || format!("the session with {peer} went on after {lasted}, where {allowed} are allowed");
     (lasted > allowed)

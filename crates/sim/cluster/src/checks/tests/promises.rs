@@ -5,7 +5,7 @@ use crate::node::SessionNote;
 use std::sync::Arc;
 use sync_sim_engine::actor::{Actor, Commit, Context, Effects, Input, Outgoing};
 use syncline_sync::{Frame, Gossip, Message};
-use syncline_types::{Moment, Probes};
+use syncline_types::Moment;
 
 impl Pair {
     /// Feeds an input to a node. Gives the frames that it sends.
@@ -161,16 +161,20 @@ fn work_needs_a_timer() {
 #[test]
 fn overdue_session_is_found() {
     let mut pair = Pair::new();
-    let end = |pair: &mut Pair, asked| {
-        let note = SessionNote { asked, probes: Probes::default() };
+    let end = |pair: &mut Pair, asked, is_waited_for| {
+        let note = SessionNote { asked, is_waited_for, ..SessionNote::default() };
         pair.nodes[0].first_mut().end_session(B.into(), note);
         let stats = SessionStats { records_received: 100, ..SessionStats::default() };
         let pending = Outcome::SyncPending(RetryReason::NewerWrites);
         pair.step(&mut CheckMemory::default(), A, &[ended(B, pending, stats)])
     };
     // A minute is the deadline, and a hundred records are worth a second.
-    assert_eq!(end(&mut pair, SimTime::from_secs(61)), None);
-    let found = end(&mut pair, SimTime::from_secs(62)).expect("a finding");
+    assert_eq!(end(&mut pair, SimTime::from_secs(61), true), None);
+    let found = end(&mut pair, SimTime::from_secs(62), true).expect("a finding");
+    assert!(matches!(found, Check::Neglected { .. }), "{found}");
+    // If nothing waits for it, it has 64 minutes more.
+    assert_eq!(end(&mut pair, SimTime::from_secs(61 + 64 * 60), false), None);
+    let found = end(&mut pair, SimTime::from_secs(62 + 64 * 60), false).expect("a finding");
     assert!(matches!(found, Check::Neglected { .. }), "{found}");
 }
 

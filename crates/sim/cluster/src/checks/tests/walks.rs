@@ -72,7 +72,7 @@ fn second_walk_needs_a_reason() {
         let mut memory = CheckMemory::default();
         let mut probes = Probes::default();
         branches.iter().for_each(|branch| probes.note(*branch));
-        let note = SessionNote { asked: SimTime::from_millis(5), probes };
+        let note = SessionNote { asked: SimTime::from_millis(5), probes, ..SessionNote::default() };
         pair.nodes[0].first_mut().end_session(B.into(), note);
         (0..times).find_map(|_| {
             assert_eq!(pair.step(&mut memory, A, &started), None);

@@ -10,9 +10,16 @@ use syncline_types::{PeerId, Probes, SimTime};
 pub(crate) struct SessionNote {
     /// When it last sent a request.
     pub(crate) asked: SimTime,
+    /// Whether deltas waited for its end then.
+    pub(crate) is_waited_for: bool,
+    /// Whether deltas, another session or the number of sessions were a reason to end it.
+    pub(crate) has_given_way: bool,
     /// The rare branches of the steps that frames of the peer have caused since it began.
     pub(crate) probes: Probes,
 }
+
+/// With more sessions than this a replica may end one that has run out of time.
+const MANY_SESSIONS: usize = 4;
 
 /// The latest sessions of a replica, by peer.
 #[derive(Clone, Debug, Default)]
@@ -41,28 +48,38 @@ impl SessionNotes {
         for (peer, note) in &self.begun {
             take(&peer.0.to_le_bytes());
             take(&note.probes.bits().to_le_bytes());
+            take(&[u8::from(note.is_waited_for)]);
         }
         take(&(self.ended.len() as u64).to_le_bytes());
         for (peer, note) in &self.ended {
             take(&peer.0.to_le_bytes());
             take(&note.probes.bits().to_le_bytes());
             take(&note.asked.as_micros().to_le_bytes());
+            take(&[u8::from(note.is_waited_for), u8::from(note.has_given_way)]);
         }
     }
 
-    /// A step that a frame of `from` has caused, if any has, ends with these effects.
-    pub(super) fn on_step(&mut self, from: Option<PeerId>, effects: &SyncActions, now: SimTime) {
+    /// A step that a frame of `from` has caused, if any has, ends with these effects. So many deltas waited before it.
+    pub(super) fn on_step(
+        &mut self,
+        from: Option<PeerId>,
+        effects: &SyncActions,
+        waiting_deltas: usize,
+        now: SimTime,
+    ) {
         if let Some(note) = from.and_then(|from| self.begun.get_mut(&from)) {
             note.probes |= effects.probes;
         }
         for notice in &effects.notices {
             match notice {
                 Notice::SessionStarted { peer } => {
-                    self.begun.insert(*peer, SessionNote { asked: now, probes: Probes::default() });
+                    self.ended.values_mut().for_each(|ended| ended.has_given_way = true);
+                    self.begun.insert(*peer, SessionNote { asked: now, ..SessionNote::default() });
                 }
                 Notice::SessionEnded { peer, .. } => {
+                    let has_given_way = waiting_deltas > 0 || self.begun.len() > MANY_SESSIONS;
                     let note = self.begun.remove(peer).unwrap_or_default();
-                    self.ended.insert(*peer, note);
+                    self.ended.insert(*peer, SessionNote { has_given_way, ..note });
                 }
                 _ => {}
             }
@@ -73,6 +90,7 @@ impl SessionNotes {
                 && let Some(note) = self.begun.get_mut(peer)
             {
                 note.asked = now;
+                note.is_waited_for = waiting_deltas > 0;
             }
         }
     }
