@@ -79,7 +79,7 @@ impl<V: ReadView> Replica<V> {
     /// session meanwhile.
     fn has_place(&self) -> bool {
         let places = if self.is_fresh() { 1 } else { self.config.max_sessions.max(1) };
-        self.sessions.len() < places && !self.is_restoring()
+        self.sessions.len() < places && !self.is_restoring() && !self.is_collecting()
     }
 
     /// Whether the replica has no state yet, or only its own writes while it receives a snapshot.
