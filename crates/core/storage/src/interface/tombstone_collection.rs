@@ -53,8 +53,8 @@ struct Walk {
     path: Vec<(EntityId, Option<EntityId>)>,
 }
 
-/// An entity on the path of a walk.
-struct OpenNode {
+/// A level of a walk: an entity on its path.
+struct WalkLevel {
     id: EntityId,
     /// Everything below was hidden by a delete at this stamp.
     hidden_by: Hlc,
@@ -65,7 +65,7 @@ struct OpenNode {
     is_last_page: bool,
 }
 
-impl OpenNode {
+impl WalkLevel {
     fn new(id: EntityId, hidden_by: Hlc, after: Option<EntityId>) -> Self {
         Self { id, hidden_by, after, page: Vec::new().into_iter(), is_last_page: false }
     }
@@ -241,10 +241,10 @@ impl<V: ReadView> Interface<V> {
     }
 
     /// The beginning of a walk below the tombstone `top`; `None` if it is still needed itself.
-    fn open_top(&mut self, top: EntityId, page: &PageQuota<'_>) -> Result<Option<OpenNode>, StorageError> {
+    fn open_top(&mut self, top: EntityId, page: &PageQuota<'_>) -> Result<Option<WalkLevel>, StorageError> {
         let Some(record) = self.record(top)? else { return Ok(None) };
         let hidden_by = self.hidden_by(&record, page.horizon)?;
-        Ok(page.permits(top, &record, hidden_by).then(|| OpenNode::new(top, hidden_by, None)))
+        Ok(page.permits(top, &record, hidden_by).then(|| WalkLevel::new(top, hidden_by, None)))
     }
 
     /// The stamp up to which deletes of `record` and its ancestors hide what is below it: the latest one counts. Later
@@ -269,8 +269,8 @@ impl<V: ReadView> Interface<V> {
         top: EntityId,
         walk: &Walk,
         horizon: Hlc,
-    ) -> Result<Option<Vec<OpenNode>>, StorageError> {
-        let mut path: Vec<OpenNode> = Vec::with_capacity(walk.path.len());
+    ) -> Result<Option<Vec<WalkLevel>>, StorageError> {
+        let mut path: Vec<WalkLevel> = Vec::with_capacity(walk.path.len());
         for &(id, after) in &walk.path {
             let Some(record) = self.record(id)? else { return Ok(None) };
             let hidden_by = match path.last() {
@@ -278,13 +278,13 @@ impl<V: ReadView> Interface<V> {
                 None if id == top => self.hidden_by(&record, horizon)?,
                 _ => return Ok(None),
             };
-            path.push(OpenNode::new(id, hidden_by, after));
+            path.push(WalkLevel::new(id, hidden_by, after));
         }
         Ok(Some(path).filter(|path| !path.is_empty()))
     }
 
     /// The next child of an entity on the path.
-    fn next_child(&mut self, open: &mut OpenNode) -> Result<Option<EntityId>, StorageError> {
+    fn next_child(&mut self, open: &mut WalkLevel) -> Result<Option<EntityId>, StorageError> {
         if open.page.len() == 0 && !open.is_last_page {
             let children = self.children(open.id, open.after, CHILDREN_PER_READ)?;
             open.is_last_page = children.len() < CHILDREN_PER_READ;
@@ -298,7 +298,7 @@ impl<V: ReadView> Interface<V> {
     /// Looks whether all below `path` may be removed. Notes what it visits in `found`.
     fn look_below(
         &mut self,
-        path: &mut Vec<OpenNode>,
+        path: &mut Vec<WalkLevel>,
         page: &mut PageQuota<'_>,
         mut found: Option<&mut Vec<EntityId>>,
     ) -> Result<WalkEnd, StorageError> {
@@ -316,7 +316,7 @@ impl<V: ReadView> Interface<V> {
             if !page.permits(child, &record, open.hidden_by) {
                 return Ok(WalkEnd::Needed);
             }
-            let below = OpenNode::new(child, open.hidden_by.max(record.deleted_at), None);
+            let below = WalkLevel::new(child, open.hidden_by.max(record.deleted_at), None);
             found.iter_mut().for_each(|found| found.push(child));
             path.push(below);
         }
@@ -327,7 +327,7 @@ impl<V: ReadView> Interface<V> {
     /// looked at stays, with its ancestors.
     fn remove_below(
         &mut self,
-        path: &mut Vec<OpenNode>,
+        path: &mut Vec<WalkLevel>,
         page: &mut PageQuota<'_>,
         removed: &mut u64,
     ) -> Result<WalkEnd, StorageError> {
@@ -338,7 +338,7 @@ impl<V: ReadView> Interface<V> {
             if let Some(child) = self.next_child(open)? {
                 let record =
                     self.record(child)?.ok_or(StorageError::Index { what: "the record of an entry" })?;
-                let below = OpenNode::new(child, open.hidden_by.max(record.deleted_at), None);
+                let below = WalkLevel::new(child, open.hidden_by.max(record.deleted_at), None);
                 path.push(below);
                 continue;
             }
@@ -356,7 +356,7 @@ impl<V: ReadView> Interface<V> {
 }
 
 impl Walk {
-    fn at(removes: bool, path: &[OpenNode]) -> Self {
+    fn at(removes: bool, path: &[WalkLevel]) -> Self {
         Self { removes, path: path.iter().map(|open| (open.id, open.after)).collect() }
     }
 }
