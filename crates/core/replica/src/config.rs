@@ -25,6 +25,9 @@ pub struct ReplicaConfig {
     /// The number of deltas of each author to retain for peers that lack them. While all deltas are of one author, at
     /// least 1,000 are retained: no other store may have them.
     pub delta_retention: u64,
+    /// The most bytes of all these deltas. Beyond it the oldest deltas of the author with the most bytes are pruned first,
+    /// if possible those that every member covers. A peer that lacks a pruned delta receives its effect as state.
+    pub delta_log_bytes: u64,
     /// The number of peers that a write is sent to at once. With more peers than that, receivers pass the
     /// write on.
     pub gossip_fanout: usize,
@@ -103,6 +106,7 @@ impl ReplicaConfig {
             buffer_author_capacity: buffer.author_deltas,
             buffer_author_bytes: buffer.author_bytes,
             delta_retention: DeltaLog::DEFAULT_RETENTION,
+            delta_log_bytes: DeltaLog::DEFAULT_BYTES,
             gossip_fanout: 8,
             heartbeat_fanout: 2,
             heartbeat_min: SimDuration::from_millis(500),

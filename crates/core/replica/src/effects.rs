@@ -62,7 +62,8 @@ pub struct OutgoingMessage {
 /// An event for statistics and viewers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
-    /// Every member has seen everything up to a stamp, and the tombstones before it were collected.
+    /// Every member has seen everything up to a stamp, and tombstones before it were collected: all of them, or the
+    /// next ones of a collection that takes several steps (`Pending::collections`).
     TombstonesCollected {
         /// The stamp up to which everything is causally stable.
         horizon: Hlc,

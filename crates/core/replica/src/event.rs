@@ -41,6 +41,8 @@ pub enum Timer {
     Fetch,
     /// The recovery of a former id's writes goes on.
     Recovery,
+    /// A collection of tombstones goes on that takes more than one step.
+    Collection,
 }
 
 /// Whether work waits for a timer.
@@ -57,7 +59,9 @@ impl Timer {
     pub const fn kind(self) -> TimerKind {
         match self {
             Self::Heartbeat => TimerKind::Housekeeping,
-            Self::Session(_) | Self::PendingSync | Self::Fetch | Self::Recovery => TimerKind::Sync,
+            Self::Session(_) | Self::PendingSync | Self::Fetch | Self::Recovery | Self::Collection => {
+                TimerKind::Sync
+            }
         }
     }
 }

@@ -8,11 +8,11 @@ use syncline_store::{ReadView, Store, WriteBatch};
 use syncline_sync::{DeltaLog, HistoryConflict, staged};
 use syncline_types::{Decode, Digest, Encode, HlcClock, Reader, Writer, canary};
 
-const KEY: &[u8] = &[keys::METADATA, 3];
+const KEY: &[u8] = keys::metadata::CLOCK;
 /// A row that exists only after a conflict.
-const CONFLICT: &[u8] = &[keys::METADATA, 6];
+const CONFLICT: &[u8] = keys::metadata::CONFLICT;
 /// A row that exists only once a peer has had writes of this replica in its state.
-const SHARED: &[u8] = &[keys::METADATA, 7];
+const SHARED: &[u8] = keys::metadata::SHARED;
 
 /// The state that a replica starts from.
 pub(crate) struct PersistedState {
@@ -36,7 +36,7 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Pers
         incarnation: (incarnation + 1).max(config.least_incarnation),
         clock: HlcClock::resume(config.replica, last),
         wall_ms,
-        log: DeltaLog::load(view, config.delta_retention)?,
+        log: DeltaLog::load(view, config.delta_retention)?.with_capacity(config.delta_log_bytes),
         root: Interface::open(view.clone())?.root_hash()?,
         takes_snapshot: staged::is_under_way(view, &WriteBatch::default())?,
         shared: shared(view)?,

@@ -2,7 +2,9 @@
 //! says so once, rests, and starts afresh by one call that keeps what only it had.
 
 use crate::hostile::world::{World, config, replica_at, set};
-use syncline_replica::{Notice, Operation, Replica, ReplicaConfig, ReplicaError, Target};
+use syncline_replica::{Collection, Notice, Operation, Replica, ReplicaConfig, ReplicaError, Target};
+use syncline_storage::Interface;
+use syncline_store::Store;
 use syncline_sync::{HistoryConflict, Membership};
 use syncline_types::{Moment, SimDuration, SimTime};
 
@@ -274,5 +276,54 @@ fn history_ahead_among_empty_peers_is_written_again() {
     for node in [0, fresh[0], fresh[1]] {
         assert_eq!(read(&mut world, node, "k").as_deref(), Some("2"), "{node}");
         assert_eq!(read(&mut world, node, "first").as_deref(), Some("in time"), "{node}");
+    }
+}
+
+/// A restart in the middle of a recovery must not forget which times its first writes have taken: a later write refers to
+/// them.
+#[test]
+fn restart_in_a_recovery_keeps_the_new_times() {
+    for most_restarts in [0, 1] {
+        recover_with_restarts(most_restarts);
+    }
+}
+
+fn recover_with_restarts(most_restarts: u32) {
+    let mut world = World::new();
+    (0..3).for_each(|node| assert_eq!(world.add(config(node, 3)), node));
+    let all = Target::named(b"set");
+    let element = all.child(b"element");
+    world.honest(0).ahead_ms = HOUR_MS;
+    world.write(0, vec![Operation::Create { target: all, collection: Collection::Set }]);
+    world.write(0, vec![Operation::AddElement { target: element.clone() }]);
+    for n in 0..300 {
+        world.write(0, vec![set("k", &n.to_string())]);
+    }
+    world.write(0, vec![Operation::RemoveElement { target: element.clone() }]);
+    world.write(0, vec![set("last", "x")]);
+    world.honest(0).ahead_ms = 0;
+    world.write(1, vec![set("x", "0")]);
+    [(0, 1), (0, 2), (1, 2)].into_iter().for_each(|(one, two)| world.link(one, two));
+    world.run_for(MINUTE.times(3));
+    assert!(matches!(assert_rests(&mut world, 0), HistoryConflict::Ahead { .. }));
+    name_members(&mut world, &[0, 1, 2], &[0, 1, 2, HEIR]);
+    world.bring_back(0, HEIR);
+    name_members(&mut world, &[0], &[0, 1, 2, HEIR]);
+    let mut restarts = 0;
+    for _ in 0..60_000 {
+        world.run_for(SimDuration::from_millis(1));
+        let written = world.honest(0).replica.log().covered().of(replica_at(HEIR));
+        if restarts < most_restarts && (3..200).contains(&written) {
+            restarts += 1;
+            world.restart(0);
+            name_members(&mut world, &[0], &[0, 1, 2, HEIR]);
+        }
+    }
+    assert_eq!((restarts, world.honest(0).replica.is_recovering()), (most_restarts, false));
+    assert_eq!(shown(&mut world, "last").as_deref(), Some("x"));
+    assert_eq!(shown(&mut world, "k").as_deref(), Some("299"));
+    for node in 0..3 {
+        let mut state = Interface::open(world.honest(node).store.view()).unwrap();
+        assert!(!state.is_visible(element.id).unwrap(), "node {node} shows what was removed");
     }
 }

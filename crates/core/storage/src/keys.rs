@@ -35,6 +35,33 @@ pub const ACTIVE: &[u8] = &[SLOT];
 /// The first kind of row that belongs to higher layers: deltas, the clock, staged snapshots.
 pub const METADATA: u8 = 0x10;
 
+/// The keys of the single rows of higher layers. One list, so that no two owners use one key: each key has another second
+/// byte, and the rows of a group begin with the key of the group.
+pub mod metadata {
+    use super::METADATA;
+
+    /// The heads of the delta log.
+    pub const DELTA_LOG: &[u8] = &[METADATA, 1];
+    /// The group of a staged snapshot; the row with this very key is its source.
+    pub const SNAPSHOT: &[u8] = &[METADATA, 2];
+    /// The clock and the incarnation.
+    pub const CLOCK: &[u8] = &[METADATA, 3];
+    /// The group of the authors of deltas.
+    pub const AUTHOR: &[u8] = &[METADATA, 4];
+    /// The end of the group of authors.
+    pub const AUTHORS_END: &[u8] = &[METADATA, 5];
+    /// The conflict that has stopped the replica.
+    pub const CONFLICT: &[u8] = &[METADATA, 6];
+    /// The last own write that the state of some peer has had.
+    pub const SHARED: &[u8] = &[METADATA, 7];
+    /// The collection of tombstones that is under way.
+    pub const COLLECTION: &[u8] = &[METADATA, 8];
+    /// The group of pruned deltas that are yet to be deleted.
+    pub const LEFTOVERS: &[u8] = &[METADATA, 9];
+    /// The end of that group.
+    pub const LEFTOVERS_END: &[u8] = &[METADATA, 10];
+}
+
 /// One of the two sets of keys for the rows of a state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Slot {

@@ -62,7 +62,7 @@ mod verify;
 
 pub use error::{ApplyError, Disposition, Malformed, StorageError};
 pub use index::{Entry, Node};
-pub use interface::{ApplyContext, ApplyOutcome, Change, Interface, WorkCounters, redo};
+pub use interface::{ApplyContext, ApplyOutcome, Change, Interface, TombstonePass, WorkCounters, redo};
 pub use keys::Slot;
 pub use prefix::Prefix;
 pub use record::{Action, BytesPreview, Label, Metadata, Record, RelativeAction, own_hash};

@@ -75,7 +75,7 @@ fn label() -> impl Strategy<Value = Label> {
     prop_oneof![Just(Label::None), bytes().prop_map(Label::Named), bytes().prop_map(Label::Ordered)]
 }
 
-fn open(store: MemoryStore) -> State {
+pub(crate) fn open(store: MemoryStore) -> State {
     State::open(store).unwrap()
 }
 
@@ -91,7 +91,7 @@ fn id() -> impl Strategy<Value = EntityId> {
     ]
 }
 
-fn action() -> impl Strategy<Value = Action> {
+pub(crate) fn action() -> impl Strategy<Value = Action> {
     // Mostly flat, with a few short paths through ids that other actions place elsewhere.
     let path = prop_oneof![3 => Just(vec![]), 2 => vec((1u64..6).prop_map(EntityId::from_u64), 0..4)];
     (id(), path, stamp(), 0u8..5, label()).prop_flat_map(|(id, ancestors, stamp, kind, label)| {
@@ -112,13 +112,13 @@ fn action() -> impl Strategy<Value = Action> {
 
 type State = Interface<MemoryStore>;
 
-fn records(store: &MemoryStore) -> Vec<(EntityId, Vec<u8>)> {
+pub(crate) fn records(store: &MemoryStore) -> Vec<(EntityId, Vec<u8>)> {
     let page = record_page(store, None, usize::MAX).unwrap();
     page.records.into_iter().map(|(id, bytes)| (id, bytes.to_vec())).collect()
 }
 
 /// Applies actions in batches of `batch`, checking after each that a refused one changed nothing.
-fn apply(actions: &[Action], batch: usize) -> MemoryStore {
+pub(crate) fn apply(actions: &[Action], batch: usize) -> MemoryStore {
     let mut store = MemoryStore::default();
     for chunk in actions.chunks(batch.max(1)) {
         let mut state = open(store.view());
@@ -137,7 +137,7 @@ fn apply(actions: &[Action], batch: usize) -> MemoryStore {
 }
 
 /// Joins all records of `from` into `into`, parents first, as a state sync does.
-fn sync(from: &MemoryStore, into: &mut MemoryStore) {
+pub(crate) fn sync(from: &MemoryStore, into: &mut MemoryStore) {
     let mut all: Vec<(EntityId, Record)> =
         records(from).into_iter().map(|(id, bytes)| (id, Record::from_bytes(&bytes).unwrap())).collect();
     all.sort_by_key(|(id, record)| (record.depth, *id));
@@ -148,11 +148,11 @@ fn sync(from: &MemoryStore, into: &mut MemoryStore) {
     into.apply(state.finish().unwrap()).unwrap();
 }
 
-fn root(store: &MemoryStore) -> Digest {
+pub(crate) fn root(store: &MemoryStore) -> Digest {
     open(store.view()).root_hash().unwrap()
 }
 
-fn assert_sound(store: &MemoryStore) {
+pub(crate) fn assert_sound(store: &MemoryStore) {
     let mut state = open(store.view());
     assert_ordered(&mut state, &records(store));
     let stored = state.root_hash().unwrap();

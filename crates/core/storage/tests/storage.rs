@@ -3,6 +3,7 @@
 
 mod anchors;
 mod branches;
+mod collection_pages;
 mod laws;
 mod order_dependence;
 mod partial_tries;

@@ -25,6 +25,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod collection;
 mod deltas;
 mod messages;
 mod respond;
@@ -35,6 +36,7 @@ mod snapshot;
 mod transaction;
 mod transport;
 
+pub use collection::CollectionInProgress;
 pub use deltas::{
     Authority, BufferLedger, BufferLimits, Delta, DeltaBuffer, DeltaError, DeltaLog, DeltaRef, DeltaRefusal,
     Dot, Gate, HistoryClaim, HistoryConflict, KeyedHash, Membership, MissingDeltas, PublicKey, PushOutcome,
@@ -60,7 +62,7 @@ pub use sketch::{
     SymbolFilter,
 };
 pub use snapshot::{SnapshotPage, ViewBounds, ViewCache, staged};
-pub use transaction::Transaction;
+pub use transaction::{RaisedHorizon, Transaction};
 pub use transport::{
     DriveError, EncryptionError, EncryptionState, Nonce, Served, SharedKey, StoreHost, StreamEnd,
     StreamMessage, StreamSide, SyncTransport, TransportError, bloom_filter_sync, delta_sync, drive,

@@ -1,5 +1,6 @@
 //! The work of one step: the state with its changes, and the rows above it.
 
+use crate::collection::{CollectionInProgress, MAX_KEPT};
 use crate::deltas::{
     Delta, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gate, HistoryClaim, HistoryConflict,
     MissingDeltas, VersionVector,
@@ -17,6 +18,20 @@ use syncline_types::{
 
 /// The entries of a version vector that claims of peers leave to members, those of the future included.
 const RESERVED_FOR_MEMBERS: usize = limits::MAX_REPLICAS / 16;
+
+/// How many deltas a step reads, at most, to find what a peer has collected without.
+const UNSEEN_DELTAS: usize = 256;
+
+/// What a step has collected that raised the horizon.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RaisedHorizon {
+    /// The number of records that were removed.
+    pub removed: u64,
+    /// What goes on in later steps, if there is more than one step may collect; see
+    /// [`Transaction::go_on_collecting`]. Until it is done, the state must not be compared with other states: they
+    /// would send back what it has collected.
+    pub rest: Option<CollectionInProgress>,
+}
 
 /// Everything that one step reads and writes. It ends as one batch: after a crash the store contains
 /// all changes of the step or none of them.
@@ -367,33 +382,73 @@ impl<V: ReadView> Transaction<V> {
             && horizon.check_drift(self.context.moment, self.context.max_drift_ms).is_err()
     }
 
-    /// Raises the horizon to the peer's and collects the tombstones below it, if this state has seen
-    /// everything that the peer had to see before it did so. Returns how many records were removed. An
-    /// honest horizon lies behind the clocks of all members, so one ahead of the local clock is ignored.
-    pub fn adopt_horizon(&mut self, theirs: &SyncHandshake) -> Result<u64, StorageError> {
+    /// Raises the horizon to the peer's and collects the first tombstones below it, if this state has seen
+    /// everything that the peer had to see before it did so. An honest horizon lies behind the clocks of all members, so
+    /// one ahead of the local clock is ignored.
+    pub fn adopt_horizon(&mut self, theirs: &SyncHandshake) -> Result<RaisedHorizon, StorageError> {
         if self.state.root_hash()?.is_zero() {
             // An empty state has nothing to collect, and receives a snapshot first.
-            return Ok(0);
+            return Ok(RaisedHorizon::default());
         }
         let is_old = theirs.horizon <= self.state.horizon();
         if is_old || self.is_ahead(theirs.horizon) || self.misses_collected(theirs) {
-            return Ok(0);
+            return Ok(RaisedHorizon::default());
         }
-        let kept = self.unseen_before(theirs)?;
+        let unseen = self.unseen_before(theirs)?;
         self.log.note_stable(&theirs.stable);
-        let removed = self.state.raise_horizon_but(theirs.horizon, &kept)?;
+        self.state.raise_horizon_only(theirs.horizon);
+        let raised = match unseen {
+            // Which of the tombstones the peer has yet to see is unknown, so all of them wait for the next raise.
+            None => RaisedHorizon { removed: 0, rest: None },
+            Some(unseen) => self.begin_collection(unseen)?,
+        };
         debug_assert_eq!(self.state.horizon(), theirs.horizon, "the horizon is the peer's now");
+        Ok(raised)
+    }
+
+    /// Raises the horizon to `horizon`, and collects the first tombstones below it. The caller guarantees that every
+    /// member, and this state, has seen everything up to there.
+    pub fn raise_horizon(&mut self, horizon: Hlc) -> Result<RaisedHorizon, StorageError> {
+        let stable = self.log.covered().clone();
+        self.state.raise_horizon_only(horizon);
+        let raised = self.begin_collection(BTreeSet::new())?;
+        self.log.note_stable(&stable);
+        Ok(raised)
+    }
+
+    fn begin_collection(&mut self, kept: BTreeSet<EntityId>) -> Result<RaisedHorizon, StorageError> {
+        let mut begun = CollectionInProgress::keeping(kept);
+        let removed = begun.collect(&mut self.state, self.limits.collected_records())?;
+        let rest = Some(begun).filter(|begun| !begun.is_done());
+        if let Some(rest) = &rest {
+            rest.write(&mut self.metadata_batch);
+        }
+        Ok(RaisedHorizon { removed, rest })
+    }
+
+    /// Goes on with a collection that has taken more than one step. Returns how many records were removed.
+    pub fn go_on_collecting(&mut self, begun: &mut CollectionInProgress) -> Result<u64, StorageError> {
+        let removed = begun.collect(&mut self.state, self.limits.collected_records())?;
+        if begun.is_done() {
+            begun.write_end(&mut self.metadata_batch);
+        }
         Ok(removed)
     }
 
     /// The entities that were changed before the peer's horizon by deltas that the peer does not cover, as far as the
     /// log stores these deltas. The peer has collected without them, since it did not count their author as a member,
     /// and refuses them. Their effect reaches it with the state, in which they must not be collected before. O(1) if
-    /// there are none; each author's stamps ascend.
-    fn unseen_before(&self, theirs: &SyncHandshake) -> Result<BTreeSet<EntityId>, StorageError> {
+    /// there are none; each author's stamps ascend. `None` if there are more than [`UNSEEN_DELTAS`] or
+    /// [`MAX_KEPT`].
+    fn unseen_before(&self, theirs: &SyncHandshake) -> Result<Option<BTreeSet<EntityId>>, StorageError> {
         let mut unseen = BTreeSet::new();
+        let mut read = 0;
         for (author, own, seen) in self.log.covered().difference(&theirs.covered) {
             for seq in seen.max(self.log.floor().of(author)) + 1..=own {
+                if read == UNSEEN_DELTAS {
+                    return Ok(None);
+                }
+                read += 1;
                 let Some(delta) =
                     self.log.stored(self.state.view(), &self.metadata_batch, Dot { author, seq })?
                 else {
@@ -403,9 +458,12 @@ impl<V: ReadView> Transaction<V> {
                     break;
                 }
                 unseen.extend(delta.actions.iter().map(|relative| relative.action.id()));
+                if unseen.len() > MAX_KEPT {
+                    return Ok(None);
+                }
             }
         }
-        Ok(unseen)
+        Ok(Some(unseen))
     }
 
     /// Whether this state lacks a delta that every member had to cover before the peer collected tombstones.
@@ -469,14 +527,15 @@ impl<V: ReadView> Transaction<V> {
         }
     }
 
-    /// Removes some of the rows that abandoned or published snapshots have left, if there are any. The host
-    /// calls it from time to time; no other step does it.
+    /// Removes some of the rows that abandoned or published snapshots and pruned deltas have left, if there are any.
+    /// The host calls it from time to time; no other step does it.
     pub fn clean_up(&mut self) -> Result<(), StorageError> {
         let view = self.state.view();
         if !staged::is_under_way(view, &self.metadata_batch)? {
             let rows = self.limits.sweep_rows();
             staged::sweep(view, self.state.slot().other(), rows, &mut self.metadata_batch)?;
         }
+        self.log.sweep(self.limits.sweep_rows() as u64, &mut self.metadata_batch);
         Ok(())
     }
 

@@ -7,8 +7,10 @@ use syncline_store::{ReadView, Store, WriteBatch};
 use syncline_sync::{Delta, DeltaLog, Dot, HistoryConflict};
 use syncline_types::{Decode, ReplicaId, Writer};
 
-/// The number of rows that are copied in one batch.
+/// The number of small rows that are copied in one batch.
 const ROWS: usize = 256;
+/// The number of rows of earlier legacies that are copied in one batch: each may have the size of a delta.
+const EARLIER_ROWS: usize = 4;
 /// The bytes after which a batch is applied.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -48,7 +50,7 @@ fn copy_earlier<O: ReadView, S: Store>(old: &O, store: &mut S) -> Result<(), Sto
     let mut after = None;
     loop {
         let mut batch = WriteBatch::default();
-        after = legacy::copy_page(old, after.as_ref(), ROWS, &mut batch)?;
+        after = legacy::copy_page(old, after.as_ref(), EARLIER_ROWS, &mut batch)?;
         if after.is_none() {
             return Ok(());
         }

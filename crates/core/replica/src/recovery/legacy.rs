@@ -3,6 +3,7 @@
 //! The row of a former id orders before all other rows of its legacy. Those of its writes follow, by number, and then,
 //! behind [`PART`], the other parts: see [`LegacyPart`].
 
+use std::collections::BTreeMap;
 use syncline_storage::{Action, StorageError, keys};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_sync::{Delta, Dot};
@@ -110,7 +111,12 @@ pub(crate) enum LegacyPart {
     Bases = 3,
     /// The last delta of each author that the old store covered.
     Covered = 4,
+    /// The new times of changes that could not keep theirs, by their old times.
+    Times = 5,
 }
+
+/// How many rows of times one read of the store returns.
+const TIMES_PER_READ: usize = 1_024;
 
 /// Increments and decrements.
 pub(crate) type Counts = (u64, u64);
@@ -290,6 +296,32 @@ pub(crate) fn write_base(former: ReplicaId, counter: EntityId, counts: Counts, b
     row.varint(counts.0);
     row.varint(counts.1);
     batch.put(LegacyPart::Bases.key(former, counter.as_bytes()), row.into_bytes());
+}
+
+/// Notes that the changes of a former id from the time `old` have the time `new` now. Later writes of the id may refer to
+/// them by the old time.
+pub(crate) fn write_time(former: ReplicaId, (old, new): (u64, u64), batch: &mut WriteBatch) {
+    let mut row = Writer::default();
+    row.varint(new);
+    batch.put(LegacyPart::Times.key(former, &old.to_be_bytes()), row.into_bytes());
+}
+
+/// The new times of changes of a former id that could not keep theirs. O(changes).
+pub(super) fn times<V: ReadView>(view: &V, former: ReplicaId) -> Result<BTreeMap<u64, u64>, StorageError> {
+    let mut times = BTreeMap::new();
+    let mut from = LegacyPart::Times.key(former, &[]);
+    let end = Key::of(&[&[LEGACY], former.as_bytes(), &[PART, LegacyPart::Times as u8 + 1]]);
+    loop {
+        let rows = view.range(&from, &end, TIMES_PER_READ)?;
+        let Some((last, _)) = rows.last() else { return Ok(times) };
+        from = Key::of(&[last, &[0]]);
+        for (key, row) in rows {
+            let old = u64::from_be_bytes(LegacyPart::id_in(&key)?);
+            let mut input = Reader::new(&row);
+            let new = input.varint().and_then(|new| input.finish().map(|()| new));
+            times.insert(old, new.map_err(damaged("a new time"))?);
+        }
+    }
 }
 
 impl Encode for FormerId {

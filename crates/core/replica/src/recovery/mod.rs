@@ -47,7 +47,7 @@ mod restamp;
 pub(crate) use claims::OpenClaims;
 pub(crate) use fork::ForkSearch;
 pub(crate) use inherit::inherit;
-pub(crate) use legacy::{Branch, FormerId, LegacyPart, LegacyWrite};
+pub(crate) use legacy::{Branch, FormerId, LegacyPart, LegacyWrite, write_time};
 pub(crate) use progress::{Recovering, RecoveryProgress};
 pub(crate) use reissue::{Reissued, is_in_state, is_lacking, note_bases, reissue};
 pub(crate) use rejoin::{Rejoin, Rejoined};

@@ -1,5 +1,6 @@
 //! The progress of the recovery of a legacy. The rows of the legacy have all of it that must survive a crash.
 
+use super::legacy;
 use super::{ForkSearch, FormerId, LegacyWrite};
 use std::collections::{BTreeMap, BTreeSet};
 use syncline_storage::StorageError;
@@ -33,6 +34,8 @@ pub(crate) struct Recovering {
     pub(crate) restores_at: Option<SimTime>,
     /// The new times of changes that could not keep theirs.
     pub(crate) moved: BTreeMap<u64, u64>,
+    /// Those of them that are not in the store yet.
+    pub(crate) just_moved: Vec<(u64, u64)>,
     /// The latest time that a change has taken so far: later changes take later times.
     pub(crate) reissued_until: u64,
 }
@@ -58,7 +61,8 @@ impl Recovering {
         } else {
             u64::MAX
         };
-        Ok(Some(Self::new(former, known, earliest_write)))
+        let moved = legacy::times(view, former)?;
+        Ok(Some(Self { moved, ..Self::new(former, known, earliest_write) }))
     }
 
     const fn new(former: ReplicaId, known: FormerId, earliest_write: u64) -> Self {
@@ -71,6 +75,7 @@ impl Recovering {
             unanswered: 0,
             restores_at: None,
             moved: BTreeMap::new(),
+            just_moved: Vec::new(),
             reissued_until: 0,
         }
     }
@@ -103,6 +108,7 @@ impl Recovering {
         let new = wanted.max(first_free).max(horizon.time() + 1);
         if new != old {
             self.moved.insert(old, new);
+            self.just_moved.push((old, new));
         }
         self.reissued_until = new;
     }

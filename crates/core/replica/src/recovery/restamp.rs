@@ -26,8 +26,10 @@ impl Restamp<'_> {
     }
 
     /// The time up to which the former id stays in a value that has seen what it did until `seen`, if it did anything.
+    /// Of one life, what kept its time until then is before the new time of `seen`, since the order of changes stays. The
+    /// old time may be ahead of all clocks.
     fn known(&self, seen: u64) -> Option<u64> {
-        let known = if self.has_one_life { seen } else { self.known_until };
+        let known = if self.has_one_life { seen.min(self.time(seen)) } else { self.known_until };
         (known > 0).then_some(known)
     }
 
@@ -206,6 +208,16 @@ mod tests {
         assert!(everywhere.is_present());
         everywhere.join(&removed);
         assert!(!everywhere.is_present(), "{everywhere:?}");
+    }
+
+    /// The old time of a removed add may be ahead of all clocks: nobody would take a change that names it.
+    #[test]
+    fn remove_names_no_time_that_was_ahead() {
+        let moved = BTreeMap::from([(160, 120)]);
+        let restamp = Restamp { has_one_life: true, ..restamp(&moved) };
+        let removed = restamp.element(&Element::added(at(160, 1)).removed());
+        assert!(removed.entries().all(|(_, presence)| presence.added <= 120), "{removed:?}");
+        assert!(!removed.is_present());
     }
 
     #[test]

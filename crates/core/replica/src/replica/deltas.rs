@@ -57,7 +57,8 @@ impl<V: ReadView> Replica<V> {
         debug_assert!(write.clock.last() >= self.clock.last(), "a write never sets the clock back");
         step.work.state = write.state;
         self.clock = write.clock;
-        step.work.log.append(&write.delta, &mut step.work.metadata_batch);
+        let work = &mut step.work;
+        work.log.append(&write.delta, work.state.view(), &mut work.metadata_batch)?;
         debug_assert!(
             step.work.log.covered().of(author) == write.delta.dot.seq,
             "own writes are numbered in order"

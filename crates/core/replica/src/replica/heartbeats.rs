@@ -24,6 +24,9 @@ impl<V: ReadView> Replica<V> {
         if self.is_recovering() {
             step.set_timer(Timer::Recovery, at);
         }
+        if self.is_collecting() {
+            step.set_timer(Timer::Collection, at);
+        }
     }
 
     pub(super) fn on_peers(&mut self, peers: Arc<[PeerId]>, step: &mut StepContext<'_, V>) {

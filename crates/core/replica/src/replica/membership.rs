@@ -2,11 +2,15 @@
 
 use super::{Replica, StepContext};
 use crate::effects::Notice;
+use crate::event::Timer;
 use crate::sync_queue::PendingReason;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
-use syncline_sync::{Dot, SyncHandshake, VersionVector};
-use syncline_types::{Digest, Hlc, PeerId, ReplicaId};
+use syncline_sync::{Dot, Outcome, RaisedHorizon, RetryReason, SyncHandshake, VersionVector};
+use syncline_types::{Digest, Hlc, PeerId, ReplicaId, SimDuration};
+
+/// The pause between two pages of a collection.
+const COLLECTION_PAUSE: SimDuration = SimDuration::from_millis(1);
 
 impl<V: ReadView> Replica<V> {
     /// Handles the progress that a peer announces in a handshake. Collects the tombstones that the peer has
@@ -41,10 +45,10 @@ impl<V: ReadView> Replica<V> {
         theirs: &SyncHandshake,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
-        if self.config.membership.names(theirs.replica) {
+        if self.config.membership.names(theirs.replica) && !self.is_collecting() {
             let before = step.work.state.horizon();
-            let collected = step.work.adopt_horizon(theirs)?;
-            Self::notice_collection(before, collected, step);
+            let raised = step.work.adopt_horizon(theirs)?;
+            self.on_raised(before, raised, step)?;
         }
         Ok(())
     }
@@ -86,6 +90,9 @@ impl<V: ReadView> Replica<V> {
 
     /// Raises the horizon to the progress of all members, if there is anything to collect.
     fn raise_horizon(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
+        if self.is_collecting() {
+            return Ok(());
+        }
         // Without a list of members it is unknown whether a delete has reached all of them.
         let Some(members) = self.config.membership.members() else { return Ok(()) };
         let own = step.work.log.covered();
@@ -96,20 +103,68 @@ impl<V: ReadView> Replica<V> {
         };
         let before = step.work.state.horizon();
         let horizon = Hlc::last_at(clock);
-        let stable = own.clone();
         if horizon > before && step.work.state.has_tombstones(horizon)? {
-            let collected = step.work.state.raise_horizon(horizon)?;
-            step.work.log.note_stable(&stable);
-            Self::notice_collection(before, collected, step);
+            let raised = step.work.raise_horizon(horizon)?;
+            self.on_raised(before, raised, step)?;
         }
         Ok(())
     }
 
-    fn notice_collection(before: Hlc, records: u64, step: &mut StepContext<'_, V>) {
+    /// Whether tombstones are being collected in several steps. Meanwhile no session may compare the state: the peer's
+    /// has collected more, or less, and each would send the other what it has collected. Deltas, writes and heartbeats
+    /// go on: they are later than the horizon.
+    pub(super) const fn is_collecting(&self) -> bool {
+        self.collection.is_some()
+    }
+
+    /// Handles a raise of the horizon, with which the first tombstones were collected.
+    fn on_raised(
+        &mut self,
+        before: Hlc,
+        raised: RaisedHorizon,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
         let horizon = step.work.state.horizon();
         debug_assert!(horizon >= before, "the horizon never goes back");
-        if horizon > before {
-            step.out.notices.push(Notice::TombstonesCollected { horizon, records });
+        if horizon == before {
+            return Ok(());
         }
+        step.out.notices.push(Notice::TombstonesCollected { horizon, records: raised.removed });
+        self.collection = raised.rest;
+        if self.is_collecting() {
+            self.collect_later(step);
+        }
+        Ok(())
+    }
+
+    fn collect_later(&self, step: &mut StepContext<'_, V>) {
+        let at = step.now() + COLLECTION_PAUSE;
+        step.set_timer(Timer::Collection, at);
+    }
+
+    /// Ends the sessions in progress, if this step has begun a collection that takes more than one step.
+    pub(super) fn suspend_sessions(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
+        if self.is_collecting() {
+            let peers: Vec<PeerId> = self.sessions.peers().collect();
+            for peer in peers {
+                self.end_session(peer, Outcome::SyncPending(RetryReason::Yielded), step)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with the collection. Sessions may start again after the last page.
+    pub(super) fn on_collection_due(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
+        // A host may fire a timer of a collection that has ended at the same instant.
+        let Some(mut begun) = self.collection.take() else { return Ok(()) };
+        let records = step.work.go_on_collecting(&mut begun)?;
+        let horizon = step.work.state.horizon();
+        step.out.notices.push(Notice::TombstonesCollected { horizon, records });
+        if !begun.is_done() {
+            self.collection = Some(begun);
+            self.collect_later(step);
+            return Ok(());
+        }
+        self.start_due_sessions(step)
     }
 }

@@ -30,7 +30,10 @@ pub use sizes::ReplicaSizes;
 use step::StepContext;
 use syncline_storage::{ApplyContext, StorageError};
 use syncline_store::ReadView;
-use syncline_sync::{BufferLedger, DeltaLog, Dot, Gate, Membership, Sketch, Transaction, ViewCache, staged};
+use syncline_sync::{
+    BufferLedger, CollectionInProgress, DeltaLog, Dot, Gate, Membership, Sketch, Transaction, ViewCache,
+    staged,
+};
 use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, canary};
 
 /// One copy of a context, and the state machine that keeps it equal to the copies of its peers. The
@@ -66,6 +69,8 @@ pub struct Replica<V> {
     horizon: HorizonTracker,
     claims: OpenClaims,
     recovery: RecoveryProgress,
+    /// The collection of tombstones that is under way, if it takes more than one step.
+    collection: Option<CollectionInProgress>,
 }
 
 /// The pending work of a replica.
@@ -79,12 +84,18 @@ pub struct Pending {
     pub pending_syncs: usize,
     /// 1 while writes of a former id may have to be written again, otherwise 0 (**C3**).
     pub recoveries: usize,
+    /// 1 while tombstones are collected in several steps, otherwise 0 (**C3**).
+    pub collections: usize,
 }
 
 impl Pending {
     /// Whether no work is pending.
     pub const fn is_none(&self) -> bool {
-        self.sessions == 0 && self.buffered == 0 && self.pending_syncs == 0 && self.recoveries == 0
+        self.sessions == 0
+            && self.buffered == 0
+            && self.pending_syncs == 0
+            && self.recoveries == 0
+            && self.collections == 0
     }
 }
 
@@ -130,6 +141,7 @@ impl<V: ReadView> Replica<V> {
             anti_entropy: AntiEntropy::new(config.heartbeat_min, config.heartbeat_max),
             horizon: HorizonTracker::default(),
             claims: OpenClaims::default(),
+            collection: CollectionInProgress::load(view)?,
             config,
         };
         Ok((replica, out))
@@ -193,7 +205,9 @@ impl<V: ReadView> Replica<V> {
             // The clock guard has taken note of it.
             Event::TrustClock => {}
             Event::Timer(Timer::Recovery) => self.on_recovery_due(&mut step)?,
+            Event::Timer(Timer::Collection) => self.on_collection_due(&mut step)?,
         }
+        self.suspend_sessions(&mut step)?;
         self.note_outpacing(from, &mut step);
         if let Some(conflict) = step.work.conflict() {
             return self.stop_for(conflict, &step);
@@ -314,6 +328,7 @@ impl<V: ReadView> Replica<V> {
             buffered: self.delta_fetch.len(),
             pending_syncs: self.sync_queue.len(),
             recoveries: usize::from(self.is_recovering()),
+            collections: usize::from(self.is_collecting()),
         }
     }
 
@@ -331,6 +346,7 @@ impl<V: ReadView> Replica<V> {
             buffered: self.delta_fetch.dots().filter(|dot| !by_them(dot.author)).count(),
             pending_syncs: self.sync_queue.entries().keys().filter(|peer| counted(peer)).count(),
             recoveries: usize::from(self.is_recovering()),
+            collections: usize::from(self.is_collecting()),
         }
     }
 

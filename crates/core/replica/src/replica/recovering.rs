@@ -35,9 +35,10 @@ impl<V: ReadView> Replica<V> {
     /// comes back once a peer is met: see [`Replica::is_recovering`]. The members must know the new id, and count the old
     /// one as a member for as long as its writes have not reached all.
     ///
-    /// O(old store), in batches of about a megabyte. The steps that follow take a page each. Idempotent: after a crash
-    /// the host calls it again with the same stores. Once it has returned and its actions are executed, the old store is
-    /// not needed any more.
+    /// O(old store) time, and in memory and in each batch a few megabytes at most. The steps that follow take a page each.
+    /// Idempotent: until the last batch is applied, the new store has no legacy; after a crash the host calls it again
+    /// with the same stores, and the result is the same. Once it has returned and its actions are executed, the old store
+    /// is not needed any more.
     ///
     /// # Errors
     /// [`ReplicaError::SameId`] if the new id is a former one.
@@ -93,7 +94,10 @@ impl<V: ReadView> Replica<V> {
         let Some(mut current) = self.recovery.current.take() else { return Ok(()) };
         let can_write = self.has_met_peers(step.now()) && !self.takes_snapshot;
         let mut is_over = false;
-        if current.is_restoring() {
+        if self.is_collecting() {
+            // What is collected must not come back between two pages.
+            self.recover_later(RETRY, step);
+        } else if current.is_restoring() {
             is_over = self.restore_page(&mut current, step)?;
         } else if self.peers.reachable().is_empty() {
             // Nobody can be asked.
@@ -320,7 +324,8 @@ impl<V: ReadView> Replica<V> {
         };
         let until = match delta(fork)? {
             Some(last_known) => last_known.delta.stamp.time(),
-            None => current.earliest_write.saturating_sub(1),
+            // What others have is in time, although all of the branch may be ahead of it.
+            None => current.earliest_write.saturating_sub(1).min(step.moment.wall_ms << 16),
         };
         let next = delta(fork + 1)?;
         let next = next.as_ref().map(|write| &write.delta);
@@ -414,6 +419,9 @@ impl<V: ReadView> Replica<V> {
     ) -> Result<usize, StorageError> {
         let Reissued { state, clock, actions } =
             recovery::reissue(write, current, branch, &step.work.state, &self.clock, &step.work.context)?;
+        for moved in std::mem::take(&mut current.just_moved) {
+            recovery::write_time(current.former, moved, &mut step.work.metadata_batch);
+        }
         let changes: Vec<Action> = actions.iter().flatten().cloned().collect();
         let mut bytes = 0;
         if !changes.is_empty() {
@@ -424,7 +432,8 @@ impl<V: ReadView> Replica<V> {
             for part in changes.chunks(if is_small { changes.len() } else { 1 }) {
                 let (delta, len) = self.next_delta(part, step);
                 bytes += len;
-                step.work.log.append(&delta, &mut step.work.metadata_batch);
+                let work = &mut step.work;
+                work.log.append(&delta, work.state.view(), &mut work.metadata_batch)?;
                 self.spread(delta, None, step);
             }
         }

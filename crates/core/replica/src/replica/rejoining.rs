@@ -183,7 +183,8 @@ impl<V: ReadView> Replica<V> {
             }
             bytes += write.delta.to_bytes().len();
             if !step.work.log.covered().covers(dot) {
-                step.work.log.append(&write.delta, &mut step.work.metadata_batch);
+                let work = &mut step.work;
+                work.log.append(&write.delta, work.state.view(), &mut work.metadata_batch)?;
             }
             LegacyWrite::delete(dot, &mut step.work.metadata_batch);
             current.known.first += 1;

@@ -63,6 +63,11 @@ impl<V: ReadView> Replica<V> {
             }
             self.on_progress_announced(from, theirs, step)?;
         }
+        if self.is_collecting() && !matches!(request, Request::ForeignHandshake { .. }) {
+            let response = Response::Rejected(Rejection::Yield);
+            self.send(from, Message::Response { session, id, response }, step);
+            return Ok(());
+        }
         let ours = self.describe(from, step)?;
         let response = respond(&mut step.work, &mut self.views, &ours, request)?;
         self.send(from, Message::Response { session, id, response }, step);

@@ -31,6 +31,8 @@ pub struct ReplicaSizes {
     pub members: u64,
     /// Authors whose deltas the state covers.
     pub authors: u64,
+    /// The deltas that the log stores, in bytes.
+    pub log_bytes: u64,
     /// Heads that the log remembers.
     pub heads: u64,
     /// The sketch of the state, in bytes.
@@ -54,6 +56,7 @@ impl<V: ReadView> Replica<V> {
             vector_peers: self.peers.vector_peers() as u64,
             members: self.horizon.progress().len() as u64,
             authors: self.log.covered().len() as u64,
+            log_bytes: self.log.bytes(),
             heads: self.log.heads().len() as u64,
             sketch_bytes: self.sketch.as_ref().map_or(0, |sketch| sketch.bytes() as u64),
         }

@@ -37,6 +37,7 @@ impl<V: Clone> Replica<V> {
             horizon,
             claims,
             recovery,
+            collection,
         } = self;
         write!(out, "{:?} {incarnation} {heeds_stale_answer} {clock:?}", config.membership)?;
         write!(out, "{:?} {:?} {:?} {:?}", log.covered(), log.floor(), log.stable(), log.heads())?;
@@ -50,6 +51,6 @@ impl<V: Clone> Replica<V> {
         write!(out, "{:?}", delta_fetch.outstanding())?;
         write!(out, "{} {:?}", anti_entropy.pause(), horizon.progress())?;
         clock_guard.write_state(out)?;
-        write!(out, "{root:?} {takes_snapshot} {shared} {stopped:?} {claims:?} {recovery:?}")
+        write!(out, "{root:?} {takes_snapshot} {shared} {stopped:?} {claims:?} {recovery:?} {collection:?}")
     }
 }

@@ -83,7 +83,7 @@ impl<V: ReadView> Replica<V> {
         } else {
             self.sessions.in_time() < self.config.max_sessions.max(1)
         };
-        is_free && !self.is_restoring()
+        is_free && !self.is_restoring() && !self.is_collecting()
     }
 
     /// Whether the session with `peer`, which wants to send a request, may do so. A session that has run out of time goes

@@ -66,11 +66,11 @@ impl ActiveSession {
         }
     }
 
-    /// The bytes around the request on which the session got stuck, if the peer has answered the handshake and then no
-    /// more: its transmissions, and what came from the peer and could not be read.
+    /// The bytes around the request on which the session got stuck: its transmissions, and what came from the peer and
+    /// could not be read. The peer has answered the handshake and then no more, or with what could not be read.
     pub(crate) fn stuck_bytes(&self, outcome: &Outcome) -> u64 {
-        let is_stuck =
-            *outcome == Outcome::Failed(FailureReason::Timeout) && self.session.selected().is_some();
+        let has_answered = self.session.selected().is_some() || self.refused > 0;
+        let is_stuck = *outcome == Outcome::Failed(FailureReason::Timeout) && has_answered;
         if is_stuck { self.request.saturating_add(self.refused) } else { 0 }
     }
 }

@@ -3,7 +3,9 @@
 
 mod authors;
 mod causality;
+mod collection;
 mod frames;
+mod log;
 mod spec;
 mod views;
 

@@ -42,11 +42,12 @@ fn documented_bounds_are_those_of_the_code() {
         vector_peers: _,
         members: _,
         authors: _,
+        log_bytes: _,
         heads: _,
         sketch_bytes: _,
     } = ReplicaSizes::default();
     const SESSION: usize = 160 << 20;
-    let sizes: [(&str, Option<u64>); 14] = [
+    let sizes: [(&str, Option<u64>); 15] = [
         ("buffered_deltas", Some(config.buffer_capacity as u64)),
         ("buffered_bytes", Some(config.buffer_bytes as u64)),
         ("delta_requests", Some(3)),
@@ -59,6 +60,7 @@ fn documented_bounds_are_those_of_the_code() {
         ("vector_peers", Some(64)),
         ("members", None),
         ("authors", Some(limits::MAX_REPLICAS as u64)),
+        ("log_bytes", Some(config.delta_log_bytes)),
         ("heads", Some(limits::MAX_PARENTS as u64)),
         ("sketch_bytes", Some(Sketch::CELLS as u64 * 12)),
     ];
@@ -84,6 +86,7 @@ fn documented_bounds_are_those_of_the_code() {
         DeltaLog::DEFAULT_RETENTION,
         limits.early_records() as u64,
         limits.sweep_rows() as u64,
+        limits.collected_records() as u64,
         limits.deltas_per_frame() as u64,
     ] {
         let is_named = document.split(|c: char| !c.is_ascii_digit()).any(|word| word == number.to_string());

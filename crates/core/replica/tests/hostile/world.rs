@@ -63,6 +63,8 @@ pub(crate) struct Honest {
     pub(crate) ahead_ms: u64,
     /// The error with which the replica has stopped.
     pub(crate) error: Option<ReplicaError>,
+    /// The largest number of rows that a step has read, and of rows that it has written.
+    pub(crate) largest: (u64, u64),
 }
 
 enum Node {
@@ -123,7 +125,8 @@ impl World {
         let (replica, actions) = Replica::recover(config, &store).unwrap();
         store.apply(actions.storage).unwrap();
         let (timers, notices, refusals) = Default::default();
-        let honest = Honest { replica, store, timers, notices, refusals, ahead_ms: 0, error: None };
+        let honest =
+            Honest { replica, store, timers, notices, refusals, ahead_ms: 0, error: None, largest: (0, 0) };
         self.nodes.push(Node::Honest(Box::new(honest)));
         self.nodes.len() as u32 - 1
     }
@@ -203,7 +206,7 @@ impl World {
         let from = if let Event::Frame { from, .. } = &event { Some(*from) } else { None };
         let moment = Moment { now: self.now, wall_ms: self.now.as_millis() + honest.ahead_ms };
         let stepped = honest.replica.step(honest.store.view(), event, moment, &mut self.entropy);
-        let SyncActions { storage, messages, timers, refusal, notices, .. } = match stepped {
+        let SyncActions { storage, messages, timers, refusal, notices, cost, .. } = match stepped {
             Ok(actions) => actions,
             Err(error @ ReplicaError::History(_)) => {
                 honest.error = Some(error);
@@ -211,6 +214,8 @@ impl World {
             }
             Err(error) => panic!("{error}"),
         };
+        let (reads, writes) = honest.largest;
+        honest.largest = (reads.max(cost.storage_reads), writes.max(cost.storage_writes));
         honest.store.apply(storage).unwrap();
         for op in timers {
             match op {

@@ -15,6 +15,7 @@ mod visibility;
 
 pub use change_feed::Change;
 pub use replay::redo;
+pub use tombstone_collection::TombstonePass;
 
 use crate::error::StorageError;
 use crate::index::Tries;

@@ -1,5 +1,5 @@
 use super::*;
-use syncline_store::WriteBatch;
+use syncline_store::{MemoryStore, WriteBatch};
 use syncline_types::Hlc;
 
 fn id(author: u64) -> ReplicaId {
@@ -49,7 +49,7 @@ fn replays_in_causal_order() {
     }
     let mut order = Vec::new();
     while let Some(delta) = buffer.take_ready(&mut log, Hlc::ZERO).unwrap() {
-        log.append(&delta, &mut WriteBatch::default());
+        log.append(&delta, &MemoryStore::default(), &mut WriteBatch::default()).unwrap();
         order.push(delta.dot);
     }
     assert_eq!(order, [a1.dot, b1.dot, a2.dot]);
@@ -159,7 +159,7 @@ fn index_follows_every_change() {
                 4 => {
                     if let Some(ready) = buffer.take_ready(&mut log, Hlc::ZERO).unwrap() {
                         assert!(log.is_ready(&ready), "seed {seed}");
-                        log.append(&ready, &mut WriteBatch::default());
+                        log.append(&ready, &MemoryStore::default(), &mut WriteBatch::default()).unwrap();
                     }
                 }
                 _ => {

@@ -20,7 +20,7 @@ pub enum Rejection {
     #[error("the peer replicates another context")]
     Context,
     /// The responder is itself the initiator of a session with this replica, and its session goes
-    /// first.
+    /// first; or it is collecting tombstones in several steps, and compares its state with nobody until it is done.
     #[error("the peer is syncing with us already")]
     Yield,
     /// In the responder's view of the membership, the initiator is not a member of the context.

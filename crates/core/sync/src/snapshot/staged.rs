@@ -16,7 +16,7 @@ use syncline_storage::{Cursor, Slot, StorageError, keys};
 use syncline_store::{Key, ReadView, WriteBatch};
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, Writer};
 
-const SOURCE: &[u8] = &[keys::METADATA, 2];
+const SOURCE: &[u8] = keys::metadata::SNAPSHOT;
 const PROGRESS: &[u8] = &[keys::METADATA, 2, 1];
 const EARLY: u8 = keys::METADATA + 2;
 

@@ -122,7 +122,8 @@ const fn is_needed(value: &Value) -> bool {
     )
 }
 
-/// A step that raised the horizon has removed what the horizon allows to remove, and nothing else. O(records).
+/// A step that collects has removed only what the horizon allows to remove, and nothing of that is left after the last step
+/// of a collection. O(records).
 pub(super) fn collection(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
     let Notice::TombstonesCollected { .. } = noticed.notice else { return None };
     if noticed.step.went_down || noticed.step.undone || has_changed_before(noticed) {
@@ -141,7 +142,7 @@ pub(super) fn collection(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<C
         });
     }
     // What a member deleted before all knew of it has to reach those who have collected without it.
-    if may_have_joined(noticed, replica) || world.names_late() {
+    if may_have_joined(noticed, replica) || world.names_late() || replica.is_collecting() {
         return None;
     }
     let left = before.collectable(horizon, |id| after.records.contains_key(&id))?;
@@ -153,15 +154,17 @@ fn has_changed_before(noticed: &Noticed<'_>) -> bool {
     let own = noticed.step.notices.iter().map(|noticed| &noticed.notice);
     let before = own.take_while(|notice| *notice != noticed.notice);
     let changes = |notice: &Notice| !matches!(notice, Notice::SessionStarted { .. });
-    let kind = noticed.step.frame.map(|(_, kind)| kind);
-    let is_announcement =
-        [FrameKind::Heartbeat, FrameKind::Handshake].map(u8::from).map(Some).contains(&kind);
+    // Without a frame, the step goes on with a collection.
+    let is_announcement = noticed
+        .step
+        .frame
+        .is_none_or(|(_, kind)| [FrameKind::Heartbeat, FrameKind::Handshake].map(u8::from).contains(&kind));
     !is_announcement || before.into_iter().any(changes)
 }
 
 /// Whether the step may have joined records of the sender after the collection: it may have been a reply to a handshake.
 fn may_have_joined(noticed: &Noticed<'_>, replica: &SimReplica) -> bool {
-    let Some((from, kind)) = noticed.step.frame else { return true };
+    let Some((from, kind)) = noticed.step.frame else { return false };
     let has_ended =
         |notice: &Notice| matches!(notice, Notice::SessionEnded { peer, .. } if NodeId::from(*peer) == from);
     kind != u8::from(FrameKind::Heartbeat)
@@ -195,7 +198,7 @@ fn stay_collected(view: &ContextView<'_>, which: impl Fn(&Records, EntityId) -> 
     view.nodes.iter().find_map(|inspected| {
         let InspectedReplica { name, replica, .. } = inspected;
         let horizon = replica.state().ok().filter(|_| !replica.is_corrupt())?.horizon();
-        if horizon == Hlc::ZERO {
+        if horizon == Hlc::ZERO || replica.is_collecting() {
             return None;
         }
         let all = Records::of(replica.disk())?;

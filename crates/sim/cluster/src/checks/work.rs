@@ -38,7 +38,10 @@ fn without_timer(replica: &SimReplica, world: &dyn Watched) -> Option<String> {
         return None;
     }
     if pending.pending_syncs > 0 {
-        let is_idle = is_set(Timer::PendingSync) == Some(false);
+        // While tombstones are collected in several steps no session starts; the last of these steps starts those that
+        // are due.
+        let is_idle =
+            [Timer::PendingSync, Timer::Collection].into_iter().all(|timer| is_set(timer) == Some(false));
         return is_idle.then(|| "a sync is pending and has no timer".to_owned());
     }
     // A replica without state waits for one, and one without peers for a peer. A peer that was refused may take the

@@ -560,6 +560,7 @@ impl SimReplica {
         let waiting = pending.buffered
             + pending.pending_syncs
             + pending.recoveries
+            + pending.collections
             + usize::from(self.disk.is_corrupt());
         Unfinished { sessions: pending.sessions as u32, waiting: waiting as u32 }
     }

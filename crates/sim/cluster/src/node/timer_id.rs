@@ -20,6 +20,8 @@ pub enum TimerId {
     Fetch,
     /// The next step of the recovery of a former id's writes.
     Recovery,
+    /// The next page of a collection of tombstones.
+    Collection,
     /// The next delayed frame of an adversary. Honest replicas do not have it.
     DelayedFrame,
     /// The timeout of the session with this peer.
@@ -35,6 +37,7 @@ impl TimerId {
             Self::Fetch => 2,
             Self::DelayedFrame => 3,
             Self::Recovery => 4,
+            Self::Collection => 5,
             Self::Session(peer) => SESSION | peer.0 as u64,
         }
     }
@@ -56,6 +59,7 @@ impl TimerId {
             2 => Self::Fetch,
             3 => Self::DelayedFrame,
             4 => Self::Recovery,
+            5 => Self::Collection,
             number => {
                 assert!(number & SESSION != 0, "every other timer is that of a session");
                 Self::Session(PeerId(number as u32))
@@ -70,6 +74,7 @@ impl TimerId {
             Self::PendingSync => "of the next pending sync".to_owned(),
             Self::Fetch => "of a request for missing deltas".to_owned(),
             Self::Recovery => "of the recovery of former writes".to_owned(),
+            Self::Collection => "of the collection of tombstones".to_owned(),
             Self::DelayedFrame => "of a delayed frame".to_owned(),
             Self::Session(peer) => format!("of the session with {}", NodeId::from(peer)),
         }
@@ -82,6 +87,7 @@ impl TimerId {
             Self::PendingSync => Some(Timer::PendingSync),
             Self::Fetch => Some(Timer::Fetch),
             Self::Recovery => Some(Timer::Recovery),
+            Self::Collection => Some(Timer::Collection),
             Self::DelayedFrame => None,
             Self::Session(peer) => Some(Timer::Session(peer)),
         }
@@ -95,6 +101,7 @@ impl From<Timer> for TimerId {
             Timer::PendingSync => Self::PendingSync,
             Timer::Fetch => Self::Fetch,
             Timer::Recovery => Self::Recovery,
+            Timer::Collection => Self::Collection,
             Timer::Session(peer) => Self::Session(peer),
         }
     }

@@ -51,6 +51,7 @@ enum DrawStream {
     Disks = 8,
     Contexts = 9,
     Replica = 10,
+    CollectedRecords = 11,
     Old = 20,
     ReplacedDisks = 21,
     ClocksAhead = 22,
@@ -81,7 +82,7 @@ pub enum Profile {
 }
 
 impl DrawStream {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -107,6 +108,7 @@ impl DrawStream {
         Self::GroupKey,
         Self::Arrivals,
         Self::HostileSessions,
+        Self::CollectedRecords,
     ];
 }
 
@@ -195,6 +197,7 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
         writers::draw_disputed(&mut dice(DrawStream::Disputed), &mut case.workload);
         writers::draw_odd_keys(&mut dice(DrawStream::OddKeys), &mut case.workload);
     }
+    replica::draw_collected(&mut dice(DrawStream::CollectedRecords), &mut case);
     case.max_time = SimTime::ZERO + case.calm_after.unwrap_or(calm_after) + liveness_bound(&case);
     case
 }

@@ -1,5 +1,6 @@
 //! Draws the settings of replicas. In half of the runs, some families of them are small: rare branches, such as
-//! a page that ends in the middle of a collection or a buffer that is full, are then common.
+//! a page that ends in the middle of a collection or a buffer that is full, are then common. In all runs, tombstones are
+//! collected in pages of one of four sizes.
 
 use crate::case::Case;
 use crate::swarm::draws::Dice;
@@ -27,6 +28,15 @@ pub(super) fn draw(dice: &mut Dice, case: &mut Case) {
     }
     if dice.percent(60) {
         draw_pace(dice, case);
+    }
+}
+
+/// Draws how many records a step may visit in order to collect them, in every run: with few, a collection takes many steps,
+/// between which writes, frames and crashes come.
+pub(super) fn draw_collected(dice: &mut Dice, case: &mut Case) {
+    let collected = dice.one_of(1, &[2, 16, 1_024]);
+    if let Ok(limits) = case.replica.limits.with(Limit::CollectedRecords, collected) {
+        case.replica.limits = limits;
     }
 }
 

@@ -3,12 +3,17 @@
 use super::SimReplica;
 use syncline_replica::{Notice, Replica};
 use syncline_store::MemoryStore;
-use syncline_sync::Sketch;
+use syncline_sync::{CollectionInProgress, Sketch};
 
 impl SimReplica {
-    /// The rows on disk from before the last step, if that step raised the horizon.
+    /// The rows on disk from before the last step, if that step has collected tombstones.
     pub(crate) const fn before_collection(&self) -> Option<&MemoryStore> {
         self.before_collection.as_ref()
+    }
+
+    /// Whether the disk says that a collection of tombstones has not ended.
+    pub(crate) fn is_collecting(&self) -> bool {
+        !matches!(CollectionInProgress::load(self.disk()), Ok(None))
     }
 
     /// The time of the replica's clock, while the node is up.
@@ -21,7 +26,7 @@ impl SimReplica {
         self.replica.as_ref().and_then(Replica::sketch)
     }
 
-    /// Retains the rows that a step is about to change, if it has raised the horizon.
+    /// Retains the rows that a step is about to change, if it has collected tombstones.
     pub(super) fn remember_collected(&mut self, notices: &[Notice]) {
         let collects = |notice: &Notice| matches!(notice, Notice::TombstonesCollected { .. });
         self.before_collection = notices.iter().any(collects).then(|| self.disk.rows().clone());

@@ -1,7 +1,12 @@
 //! The causal delta log: which deltas the state covers, and the deltas themselves for peers that lack
 //! them.
 
+mod log_sizes;
+mod pruning;
+
 use super::{Delta, DeltaError, DeltaRef, DeltaRefusal, Dot, Gate, MissingDeltas, VersionVector};
+use log_sizes::LogSizes;
+use pruning::{DELETED_AT_ONCE, Leftovers};
 use std::collections::{BTreeMap, BTreeSet};
 use syncline_storage::{ApplyContext, ApplyError, Interface, StorageError, keys};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
@@ -11,10 +16,10 @@ use syncline_types::{
 };
 
 /// The key of the summary: the heads, the number of authors, and a digest of their rows.
-const SUMMARY: &[u8] = &[keys::METADATA, 1];
+const SUMMARY: &[u8] = keys::metadata::DELTA_LOG;
 /// The first bytes of the keys of authors' rows; the author follows.
-const AUTHOR: &[u8] = &[keys::METADATA, 4];
-const AUTHORS_END: &[u8] = &[keys::METADATA, 5];
+const AUTHOR: &[u8] = keys::metadata::AUTHOR;
+const AUTHORS_END: &[u8] = keys::metadata::AUTHORS_END;
 /// How many authors' rows one read of the store returns.
 const AUTHORS_PER_READ: usize = 1_024;
 /// Separates the digest of authors' rows from others.
@@ -39,7 +44,8 @@ fn author_key(author: ReplicaId) -> Key {
 /// The store has a row for each author, with its last covered, pruned and stable delta, and one row with the heads
 /// and a digest of all these. A step writes the rows of the authors that it has changed.
 ///
-/// Invariant: `floor ≤ covered` for each author, and the log stores exactly the deltas between them.
+/// Invariant: `floor ≤ covered` for each author, and the log stores all deltas between them. Below the floor it has
+/// only deltas that are yet to be deleted; see [`DeltaLog::sweep`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeltaLog {
     covered: VersionVector,
@@ -55,11 +61,17 @@ pub struct DeltaLog {
     stable: VersionVector,
     /// The number of deltas of each author that the log stores.
     retention: u64,
+    /// The most bytes of deltas that the log stores.
+    capacity: u64,
+    /// The bytes of the deltas that the log stores.
+    sizes: LogSizes,
+    /// The deltas below the floor that are yet to be deleted.
+    leftovers: Leftovers,
     /// Whether the heads have changed since they were written.
     changed: bool,
     /// The authors whose rows have changed since they were written.
     unwritten: BTreeSet<ReplicaId>,
-    /// The deltas that were pruned for the retention since this log was loaded. Unlike the floor, it does not
+    /// The deltas that were pruned for the bounds of this log since it was loaded. Unlike the floor, it does not
     /// include deltas that were never received.
     pruned: VersionVector,
     /// The last delta made here that a peer is known to cover since the log was loaded.
@@ -78,6 +90,9 @@ impl Default for DeltaLog {
             stable: VersionVector::default(),
             heads: Vec::new(),
             retention: Self::DEFAULT_RETENTION,
+            capacity: Self::DEFAULT_BYTES,
+            sizes: LogSizes::default(),
+            leftovers: Leftovers::default(),
             changed: false,
             unwritten: BTreeSet::new(),
             pruned: VersionVector::default(),
@@ -88,28 +103,39 @@ impl Default for DeltaLog {
     }
 }
 
-/// How many deltas of an author a log stores at least that no other store may have.
-const UNSHARED: u64 = 1_000;
-/// How many deltas are pruned with each new one, at most: what is stored may exceed a retention that has become smaller.
-const PRUNED_AT_ONCE: u64 = 16;
-
 impl DeltaLog {
     /// How many deltas of each author the log stores by default.
     pub const DEFAULT_RETENTION: u64 = 10_000;
+    /// How many bytes of deltas the log stores by default.
+    pub const DEFAULT_BYTES: u64 = 64 << 20;
+
+    /// The same log with a bound of `capacity` bytes of deltas.
+    pub const fn with_capacity(mut self, capacity: u64) -> Self {
+        self.capacity = capacity;
+        self
+    }
 
     /// Reads the log from the store. From now on it stores `retention` deltas of each author.
     pub fn load<V: ReadView>(view: &V, retention: u64) -> Result<Self, StorageError> {
         let summary = view.read(SUMMARY)?;
         let mut log = Self { retention, ..Self::default() };
         let mut from = Key::of(&[AUTHOR]);
+        let mut unknown = Vec::new();
         loop {
             let rows = view.range(&from, AUTHORS_END, AUTHORS_PER_READ)?;
             let Some((last, _)) = rows.last() else { break };
             from = Key::of(&[last, &[0]]);
             for (key, row) in &rows {
-                log.load_author(key, row).map_err(|error| StorageError::Row { what: AUTHOR_ROW, error })?;
+                let loaded = log.load_author(key, row);
+                let (author, has_size) =
+                    loaded.map_err(|error| StorageError::Row { what: AUTHOR_ROW, error })?;
+                unknown.extend((!has_size).then_some(author));
             }
         }
+        for author in unknown {
+            log.count_bytes(author, view)?;
+        }
+        log.leftovers = Leftovers::load(view)?;
         let loaded = match summary {
             Some(summary) => log.load_summary(&summary),
             None if log.covered.is_empty() => Ok(()),
@@ -119,7 +145,8 @@ impl DeltaLog {
         Ok(log)
     }
 
-    fn load_author(&mut self, key: &[u8], row: &[u8]) -> Result<(), DecodeError> {
+    /// Reads the row of an author. Returns the author, and whether the row has the size of its deltas.
+    fn load_author(&mut self, key: &[u8], row: &[u8]) -> Result<(ReplicaId, bool), DecodeError> {
         let mut key = Reader::new(key);
         key.raw(AUTHOR.len(), AUTHOR_ROW)?;
         let author = ReplicaId::decode(&mut key)?;
@@ -128,6 +155,9 @@ impl DeltaLog {
         let covered = input.varint()?;
         let floor = input.varint()?;
         let stable = input.varint()?;
+        // Earlier versions stored no size.
+        let has_size = input.remaining() > 0;
+        let bytes = if has_size { input.varint()? } else { 0 };
         input.finish()?;
         let is_sound = floor <= covered && covered.max(stable) <= limits::MAX_DELTA_SEQ;
         if !is_sound || !self.covered.has_room_for(author) {
@@ -136,6 +166,17 @@ impl DeltaLog {
         self.covered.cover(Dot { author, seq: covered });
         self.floor.cover(Dot { author, seq: floor });
         self.stable.cover(Dot { author, seq: stable });
+        self.sizes.add(author, bytes);
+        Ok((author, has_size))
+    }
+
+    /// Counts the bytes of the stored deltas of an author whose row is of an earlier version. O(stored deltas).
+    fn count_bytes<V: ReadView>(&mut self, author: ReplicaId, view: &V) -> Result<(), StorageError> {
+        for seq in self.floor.of(author) + 1..=self.covered.of(author) {
+            let row = Self::read(view, Dot { author, seq })?;
+            self.sizes.add(author, row.map_or(0, |row| row.len() as u64));
+        }
+        self.unwritten.insert(author);
         Ok(())
     }
 
@@ -175,7 +216,17 @@ impl DeltaLog {
         self.changed || !self.unwritten.is_empty()
     }
 
-    /// Whether deltas were pruned for the retention since the log was loaded.
+    /// The bytes of all deltas that the log stores.
+    pub const fn bytes(&self) -> u64 {
+        self.sizes.total()
+    }
+
+    /// The bytes of an author's deltas that the log stores.
+    pub fn bytes_of(&self, author: ReplicaId) -> u64 {
+        self.sizes.of(author)
+    }
+
+    /// Whether deltas were pruned since the log was loaded.
     pub(crate) fn has_pruned(&self) -> bool {
         !self.pruned.is_empty()
     }
@@ -303,14 +354,19 @@ impl DeltaLog {
         }
         // While all deltas are of one author, no other store may have them.
         let taken = if self.covered.len() > 1 { u64::MAX } else { 0 };
-        self.store(delta, (id, bytes), taken, metadata_batch);
-        Ok(())
+        Ok(self.store(delta, (id, bytes), taken, state.view(), metadata_batch)?)
     }
 
     /// Records that `delta`, made here, is in the state, and stores it for peers that lack it. Should this replica have
-    /// to come back under another id, what nobody has taken is written again from the log.
-    pub fn append(&mut self, delta: &Delta, batch: &mut WriteBatch) {
-        self.store(delta, delta.id_and_bytes(), self.taken, batch);
+    /// to come back under another id, what nobody has taken is written again from the log. `view` and `batch` are those
+    /// of the step.
+    pub fn append<V: ReadView>(
+        &mut self,
+        delta: &Delta,
+        view: &V,
+        batch: &mut WriteBatch,
+    ) -> Result<(), StorageError> {
+        self.store(delta, delta.id_and_bytes(), self.taken, view, batch)
     }
 
     /// Records that a peer covers the deltas made here up to number `seq`.
@@ -319,40 +375,31 @@ impl DeltaLog {
     }
 
     /// Stores a delta. Another store has the deltas of its author up to number `taken`.
-    fn store(&mut self, delta: &Delta, (id, bytes): (DeltaId, Vec<u8>), taken: u64, batch: &mut WriteBatch) {
+    fn store<V: ReadView>(
+        &mut self,
+        delta: &Delta,
+        (id, bytes): (DeltaId, Vec<u8>),
+        taken: u64,
+        view: &V,
+        batch: &mut WriteBatch,
+    ) -> Result<(), StorageError> {
         // A head is a delta without covered children. This one is a child of its parents, and of all that
         // their authors wrote before them.
         let follows = |head: &DeltaRef, parent: &DeltaRef| {
             parent.dot.author == head.dot.author && parent.dot.seq >= head.dot.seq
         };
         self.heads.retain(|head| !delta.parents.iter().any(|parent| follows(head, parent)));
-        let Dot { author, seq } = delta.dot;
+        let author = delta.dot.author;
         debug_assert!(!self.covered.covers(delta.dot), "a delta is recorded once");
         self.add_head(DeltaRef { dot: delta.dot, id });
         self.covered.cover(delta.dot);
         self.advanced.insert(author);
         self.unwritten.insert(author);
+        self.sizes.add(author, bytes.len() as u64);
         batch.put(delta_key(delta.dot), bytes);
-        let floor = self.floor.of(author);
-        let last_pruned = seq.saturating_sub(self.retention).min(taken.max(seq.saturating_sub(UNSHARED)));
-        let last_pruned = last_pruned.min(floor + PRUNED_AT_ONCE);
-        if last_pruned > floor {
-            self.pruned.cover(Dot { author, seq: last_pruned });
-        }
-        self.raise_floor(Dot { author, seq: last_pruned }, batch);
         self.changed = true;
-    }
-
-    /// Prunes the deltas up to `dot`.
-    fn raise_floor(&mut self, dot: Dot, batch: &mut WriteBatch) {
-        debug_assert!(self.covered.covers(dot), "only covered deltas are pruned");
-        for seq in self.floor.of(dot.author) + 1..=dot.seq {
-            batch.delete(delta_key(Dot { seq, ..dot }));
-        }
-        if dot.seq > self.floor.of(dot.author) {
-            self.floor.cover(dot);
-            self.unwritten.insert(dot.author);
-        }
+        self.prune_for_retention(author, taken, view, batch)?;
+        self.prune_for_bytes(view, batch)
     }
 
     /// Records that the state covers everything that a peer's state covers. Returns whether that
@@ -363,13 +410,13 @@ impl DeltaLog {
             return false;
         }
         debug_assert!(self.covered.includes(&before), "adopting never loses coverage");
+        let mut left = DELETED_AT_ONCE;
         for (author, before, now) in before.difference(&self.covered) {
             self.advanced.insert(author);
             self.unwritten.insert(author);
             // The deltas up to `now` are covered but were not received, so the log cannot serve them. The
             // stored ones before them are of no use either, since a peer needs an unbroken sequence.
-            self.raise_floor(Dot { author, seq: before }, batch);
-            self.floor.cover(Dot { author, seq: now });
+            left -= self.raise_floor(author, before, now, left, batch);
         }
         // A head that its own sender does not cover could never be a parent that anyone can satisfy.
         for head in heads.iter().filter(|head| covered.covers(head.dot)) {
@@ -453,6 +500,7 @@ impl DeltaLog {
             row.varint(self.covered.of(author));
             row.varint(self.floor.of(author));
             row.varint(self.stable.of(author));
+            row.varint(self.sizes.of(author));
             batch.put(author_key(author), row.into_bytes());
         }
         let mut row = Writer::default();
