@@ -111,7 +111,7 @@ pub(crate) enum LegacyPart {
     Bases = 3,
     /// The last delta of each author that the old store covered.
     Covered = 4,
-    /// The new times of changes that could not keep theirs, by their old times.
+    /// The new times of changes that could not keep theirs, by their old stamps.
     Times = 5,
 }
 
@@ -298,16 +298,17 @@ pub(crate) fn write_base(former: ReplicaId, counter: EntityId, counts: Counts, b
     batch.put(LegacyPart::Bases.key(former, counter.as_bytes()), row.into_bytes());
 }
 
-/// Notes that the changes of a former id from the time `old` have the time `new` now. Later writes of the id may refer to
-/// them by the old time.
-pub(crate) fn write_time(former: ReplicaId, (old, new): (u64, u64), batch: &mut WriteBatch) {
+/// Notes that a change of a former id, or of an even earlier one, that had the stamp `old` has the time `new` now. Later
+/// writes of the former id may refer to it by the old stamp.
+pub(crate) fn write_time(former: ReplicaId, (old, new): (Hlc, u64), batch: &mut WriteBatch) {
     let mut row = Writer::default();
     row.varint(new);
-    batch.put(LegacyPart::Times.key(former, &old.to_be_bytes()), row.into_bytes());
+    let stamp = [&old.time().to_be_bytes()[..], old.replica().as_bytes()].concat();
+    batch.put(LegacyPart::Times.key(former, &stamp), row.into_bytes());
 }
 
-/// The new times of changes of a former id that could not keep theirs. O(changes).
-pub(super) fn times<V: ReadView>(view: &V, former: ReplicaId) -> Result<BTreeMap<u64, u64>, StorageError> {
+/// The new times of changes of a former id that could not keep theirs, by their old stamps. O(changes).
+pub(super) fn times<V: ReadView>(view: &V, former: ReplicaId) -> Result<BTreeMap<Hlc, u64>, StorageError> {
     let mut times = BTreeMap::new();
     let mut from = LegacyPart::Times.key(former, &[]);
     let end = Key::of(&[&[LEGACY], former.as_bytes(), &[PART, LegacyPart::Times as u8 + 1]]);
@@ -316,7 +317,11 @@ pub(super) fn times<V: ReadView>(view: &V, former: ReplicaId) -> Result<BTreeMap
         let Some((last, _)) = rows.last() else { return Ok(times) };
         from = Key::of(&[last, &[0]]);
         for (key, row) in rows {
-            let old = u64::from_be_bytes(LegacyPart::id_in(&key)?);
+            let stamp: [u8; 24] = LegacyPart::id_in(&key)?;
+            let (time, replica) = stamp.split_at(8);
+            let parts = time.try_into().map(u64::from_be_bytes).ok().zip(replica.try_into().ok());
+            let (time, replica) = parts.ok_or(StorageError::Index { what: "a stamp of 24 bytes" })?;
+            let old = Hlc::new(time >> 16, time as u16, ReplicaId(replica));
             let mut input = Reader::new(&row);
             let new = input.varint().and_then(|new| input.finish().map(|()| new));
             times.insert(old, new.map_err(damaged("a new time"))?);

@@ -32,10 +32,10 @@ pub(crate) struct Recovering {
     pub(crate) unanswered: u32,
     /// When this replica restores the legacy as the former id wrote it, if nobody has a state by then.
     pub(crate) restores_at: Option<SimTime>,
-    /// The new times of changes that could not keep theirs.
-    pub(crate) moved: BTreeMap<u64, u64>,
+    /// The new times of changes that could not keep theirs, by their old stamps.
+    pub(crate) moved: BTreeMap<Hlc, u64>,
     /// Those of them that are not in the store yet.
-    pub(crate) just_moved: Vec<(u64, u64)>,
+    pub(crate) just_moved: Vec<(Hlc, u64)>,
     /// The latest time that a change has taken so far: later changes take later times.
     pub(crate) reissued_until: u64,
 }
@@ -97,16 +97,16 @@ impl Recovering {
         self.known.branch.is_some_and(|branch| branch.fork < self.known.first)
     }
 
-    /// Gives a change from the time `old` its new time: the time `wanted`, or the first one that is after the `horizon`
+    /// Gives a change with the stamp `old` its new time: the time `wanted`, or the first one that is after the `horizon`
     /// and after all changes that were made before. Changes of one time stay so.
-    pub(crate) fn take_time(&mut self, old: u64, wanted: u64, horizon: Hlc) {
+    pub(crate) fn take_time(&mut self, old: Hlc, wanted: u64, horizon: Hlc) {
         if self.moved.contains_key(&old) {
             return;
         }
         let is_last_moved = self.moved.last_key_value().is_some_and(|(_, new)| *new == self.reissued_until);
         let first_free = self.reissued_until + u64::from(is_last_moved);
         let new = wanted.max(first_free).max(horizon.time() + 1);
-        if new != old {
+        if new != old.time() {
             self.moved.insert(old, new);
             self.just_moved.push((old, new));
         }
@@ -136,14 +136,16 @@ mod tests {
             branch: None,
         };
         let mut current = Recovering::new(ReplicaId::from_u64(1), known, 0);
+        let at = |time| Hlc::new(0, time, ReplicaId::from_u64(1));
         for old in [3, 3, 7, 11, 12, 30, 30] {
-            current.take_time(old, old, Hlc::last_at(10));
+            current.take_time(at(old), u64::from(old), Hlc::last_at(10));
         }
-        assert_eq!(current.moved, BTreeMap::from([(3, 11), (7, 12), (11, 13), (12, 14)]));
-        current.take_time(900, 40, Hlc::last_at(10));
-        current.take_time(901, 40, Hlc::last_at(10));
-        assert_eq!((current.moved[&900], current.moved[&901]), (40, 41), "ahead of time");
-        current.take_time(902, 902, Hlc::last_at(10));
-        assert_eq!(current.moved.get(&902), None);
+        let moved = [(3, 11), (7, 12), (11, 13), (12, 14)].map(|(old, new)| (at(old), new));
+        assert_eq!(current.moved, BTreeMap::from(moved));
+        current.take_time(at(900), 40, Hlc::last_at(10));
+        current.take_time(at(901), 40, Hlc::last_at(10));
+        assert_eq!((current.moved[&at(900)], current.moved[&at(901)]), (40, 41), "ahead of time");
+        current.take_time(at(902), 902, Hlc::last_at(10));
+        assert_eq!(current.moved.get(&at(902)), None);
     }
 }

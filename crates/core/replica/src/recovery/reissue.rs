@@ -65,10 +65,17 @@ pub(crate) fn reissue<V: ReadView>(
         }
         if made_at != Hlc::ZERO {
             let ahead = is_ahead.then(|| reissued.clock.tick(context.moment).time());
-            current.take_time(made_at.time(), ahead.unwrap_or_else(|| made_at.time()), horizon);
+            current.take_time(made_at, ahead.unwrap_or_else(|| made_at.time()), horizon);
         }
         let known_until = branch.until;
-        let restamp = Restamp { former, heir: name, known_until, has_one_life, moved: &current.moved };
+        let restamp = Restamp {
+            former,
+            maker: made_at.replica(),
+            heir: name,
+            known_until,
+            has_one_life,
+            moved: &current.moved,
+        };
         let renamed = restamp.action(change);
         let action = match counted {
             Some(value) => with_value(renamed, value),

@@ -161,7 +161,8 @@ impl Rejoin<'_> {
         let Branch { name, until, .. } = *self.branch;
         let has_one_life = self.known.has_one_life;
         let former = self.former;
-        let restamp = Restamp { former, heir: name, known_until: until, has_one_life, moved: &moved };
+        let restamp =
+            Restamp { former, maker: former, heir: name, known_until: until, has_one_life, moved: &moved };
         record.created_at = restamp.stamp(record.created_at);
         record.updated_at = restamp.stamp(record.updated_at);
         record.deleted_at = restamp.stamp(record.deleted_at);

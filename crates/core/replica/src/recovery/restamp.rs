@@ -9,32 +9,41 @@ use syncline_types::{Hlc, ReplicaId};
 
 /// Says which stamps become which. The times of the former id up to `known_until` stay: others have what happened then.
 /// Later times become times of the `heir`, the name of the branch, as `moved` says, or the same times. If the former id
-/// `has_one_life`, a time that is not moved keeps its name: the stamp can only be that of this very change.
+/// `has_one_life`, a time that is not moved keeps its name: the stamp can only be that of this very change. A change that the
+/// former id has itself written again has the name of an earlier branch; that one stays as well, unless the time is moved.
 pub(crate) struct Restamp<'a> {
     pub(crate) former: ReplicaId,
+    /// The id in the stamp of the change: the former one, or the name of an earlier branch.
+    pub(crate) maker: ReplicaId,
     pub(crate) heir: ReplicaId,
     pub(crate) known_until: u64,
     pub(crate) has_one_life: bool,
-    /// The new times of changes that could not keep theirs.
-    pub(crate) moved: &'a BTreeMap<u64, u64>,
+    /// The new times of changes that could not keep theirs, by their old stamps.
+    pub(crate) moved: &'a BTreeMap<Hlc, u64>,
+}
+
+fn stamp_of(replica: ReplicaId, time: u64) -> Hlc {
+    Hlc::new(time >> 16, time as u16, replica)
 }
 
 impl Restamp<'_> {
     fn is_moved(&self, replica: ReplicaId, time: u64) -> bool {
         let is_later = replica == self.former && time > self.known_until;
-        is_later && (!self.has_one_life || self.moved.contains_key(&time))
+        let has_new_time = self.moved.contains_key(&stamp_of(replica, time));
+        if replica == self.former { is_later && (!self.has_one_life || has_new_time) } else { has_new_time }
     }
 
     /// The time up to which the former id stays in a value that has seen what it did until `seen`, if it did anything.
     /// Of one life, what kept its time until then is before the new time of `seen`, since the order of changes stays. The
     /// old time may be ahead of all clocks.
-    fn known(&self, seen: u64) -> Option<u64> {
-        let known = if self.has_one_life { seen.min(self.time(seen)) } else { self.known_until };
+    fn known(&self, replica: ReplicaId, seen: u64) -> Option<u64> {
+        let keeps_times = self.has_one_life || replica != self.former;
+        let known = if keeps_times { seen.min(self.time(replica, seen)) } else { self.known_until };
         (known > 0).then_some(known)
     }
 
-    fn time(&self, time: u64) -> u64 {
-        self.moved.get(&time).copied().unwrap_or(time)
+    fn time(&self, replica: ReplicaId, time: u64) -> u64 {
+        self.moved.get(&stamp_of(replica, time)).copied().unwrap_or(time)
     }
 
     /// The new stamp of a change that was made at `stamp`.
@@ -42,8 +51,7 @@ impl Restamp<'_> {
         if !self.is_moved(stamp.replica(), stamp.time()) || stamp == Hlc::MAX {
             return stamp;
         }
-        let time = self.time(stamp.time());
-        Hlc::new(time >> 16, time as u16, self.heir)
+        stamp_of(self.heir, self.time(stamp.replica(), stamp.time()))
     }
 
     /// The action in the name of the heir. Counts are not changed here: they are relative to what the heir has counted.
@@ -105,8 +113,7 @@ impl Restamp<'_> {
     /// The value of an owner stays the former owner's, who may be an even earlier id, at the time that the change has.
     fn owned(&self, owned: &OwnedRegister) -> OwnedRegister {
         let stamp = owned.register.stamp();
-        let time = self.time(stamp.time());
-        let stamp = Hlc::new(time >> 16, time as u16, stamp.replica());
+        let stamp = stamp_of(stamp.replica(), self.time(self.maker, stamp.time()));
         OwnedRegister { owner: owned.owner, register: Register::new(stamp, owned.register.bytes()) }
     }
 
@@ -117,12 +124,12 @@ impl Restamp<'_> {
                 entries.insert(replica, presence);
                 continue;
             }
-            let time = self.time(presence.added);
+            let time = self.time(replica, presence.added);
             let removed = if presence.removed == presence.added { time } else { presence.removed };
             let heir = entries.entry(self.heir).or_default();
             heir.added = heir.added.max(time);
             heir.removed = heir.removed.max(removed);
-            if let Some(known) = self.known(presence.removed).filter(|_| presence.removed > 0) {
+            if let Some(known) = self.known(replica, presence.removed).filter(|_| presence.removed > 0) {
                 // A remove covers all earlier adds, also those that the former id made in its own name.
                 entries.insert(replica, Presence { added: known, removed: known });
             }
@@ -149,7 +156,7 @@ impl Restamp<'_> {
             let moved_covered = self.is_moved(writer, operands.covered);
             for (time, bytes) in &operands.live {
                 let (writer, time) = if self.is_moved(writer, *time) {
-                    (self.heir, self.time(*time))
+                    (self.heir, self.time(writer, *time))
                 } else {
                     (writer, *time)
                 };
@@ -157,9 +164,10 @@ impl Restamp<'_> {
             }
             if moved_covered {
                 let heir = writers.entry(self.heir).or_default();
-                heir.covered = heir.covered.max(self.time(operands.covered));
+                heir.covered = heir.covered.max(self.time(writer, operands.covered));
             }
-            let covered = if moved_covered { self.known(operands.covered) } else { Some(operands.covered) };
+            let covered =
+                if moved_covered { self.known(writer, operands.covered) } else { Some(operands.covered) };
             if let Some(covered) = covered.filter(|covered| *covered > 0) {
                 writers.entry(writer).or_default().covered = covered;
             }
@@ -181,13 +189,13 @@ mod tests {
         Hlc::new(time >> 16, time as u16, id(replica))
     }
 
-    fn restamp(moved: &BTreeMap<u64, u64>) -> Restamp<'_> {
-        Restamp { former: id(1), heir: id(9), known_until: 100, has_one_life: false, moved }
+    fn restamp(moved: &BTreeMap<Hlc, u64>) -> Restamp<'_> {
+        Restamp { former: id(1), maker: id(1), heir: id(9), known_until: 100, has_one_life: false, moved }
     }
 
     #[test]
     fn only_later_stamps_of_the_former_id_change() {
-        let moved = BTreeMap::from([(160, 500)]);
+        let moved = BTreeMap::from([(at(160, 1), 500)]);
         let restamp = restamp(&moved);
         let stamps = [at(100, 1), at(101, 1), at(160, 1), at(160, 2), Hlc::ZERO, Hlc::MAX];
         let expected = [at(100, 1), at(101, 9), at(500, 9), at(160, 2), Hlc::ZERO, Hlc::MAX];
@@ -197,7 +205,7 @@ mod tests {
     /// With one life, a stamp is that of one change, whoever has taken it. Only a moved one needs another name.
     #[test]
     fn stamps_of_one_life_keep_their_name() {
-        let moved = BTreeMap::from([(160, 500)]);
+        let moved = BTreeMap::from([(at(160, 1), 500)]);
         let restamp = Restamp { has_one_life: true, ..restamp(&moved) };
         assert_eq!([at(101, 1), at(160, 1)].map(|stamp| restamp.stamp(stamp)), [at(101, 1), at(500, 9)]);
         let mut written = Element::added(at(150, 1));
@@ -210,10 +218,29 @@ mod tests {
         assert!(!everywhere.is_present(), "{everywhere:?}");
     }
 
+    /// A change that the former id had itself written again has the name of an earlier branch in its stamps.
+    #[test]
+    fn stamps_of_earlier_branches_move_too() {
+        let moved = BTreeMap::from([(at(160, 7), 120)]);
+        let restamp = Restamp { maker: id(7), has_one_life: true, ..restamp(&moved) };
+        assert_eq!(
+            [at(160, 7), at(150, 7), at(160, 1)].map(|stamp| restamp.stamp(stamp)),
+            [at(120, 9), at(150, 7), at(160, 1)]
+        );
+        assert!(
+            restamp
+                .element(&Element::added(at(160, 7)).removed())
+                .entries()
+                .all(|(_, presence)| presence.added <= 120)
+        );
+        let owned = |time| OwnedRegister { owner: id(1), register: Register::new(at(time, 1), *b"mine") };
+        assert_eq!(restamp.value(&Value::User(owned(160))), Value::User(owned(120)));
+    }
+
     /// The old time of a removed add may be ahead of all clocks: nobody would take a change that names it.
     #[test]
     fn remove_names_no_time_that_was_ahead() {
-        let moved = BTreeMap::from([(160, 120)]);
+        let moved = BTreeMap::from([(at(160, 1), 120)]);
         let restamp = Restamp { has_one_life: true, ..restamp(&moved) };
         let removed = restamp.element(&Element::added(at(160, 1)).removed());
         assert!(removed.entries().all(|(_, presence)| presence.added <= 120), "{removed:?}");
@@ -222,7 +249,7 @@ mod tests {
 
     #[test]
     fn owned_value_moves_in_time_and_keeps_its_owner() {
-        let moved = BTreeMap::from([(160, 120)]);
+        let moved = BTreeMap::from([(at(160, 1), 120)]);
         let owned = |time| {
             let register = Register::new(at(time, 1), *b"mine");
             Value::User(OwnedRegister { owner: id(1), register })
