@@ -137,8 +137,11 @@ impl Restamp<'_> {
         Element::from_entries(entries)
     }
 
+    /// A run is one insert, and no two lives give one stamp to two of them. So the run keeps its name unless its time is
+    /// moved: a member that is away may have taken the insert, and the two are then one.
     fn run(&self, run: RunId) -> RunId {
-        RunId { stamp: self.stamp(run.stamp), ..run }
+        let is_moved = self.moved.contains_key(&run.stamp);
+        RunId { stamp: if is_moved { self.stamp(run.stamp) } else { run.stamp }, ..run }
     }
 
     fn text(&self, text: &Text) -> Text {
@@ -278,7 +281,7 @@ mod tests {
 
     #[test]
     fn text_follows_its_renamed_runs() {
-        let moved = BTreeMap::new();
+        let moved = BTreeMap::from([(at(151, 1), 500)]);
         let restamp = restamp(&moved);
         let mut text = Text::default();
         for (at_char, chars, stamp) in [(0, "ad", at(50, 1)), (1, "b", at(150, 1)), (2, "c", at(151, 1))] {
@@ -289,6 +292,17 @@ mod tests {
         text.join(&edit);
         assert_eq!(text.to_string(), "acd");
         assert_eq!(restamp.text(&text).to_string(), "acd");
+        let mut elsewhere = Text::default();
+        let edit = elsewhere.insert(0, "ad", at(50, 1)).unwrap();
+        elsewhere.join(&edit);
+        let edit = elsewhere.insert(1, "b", at(150, 1)).unwrap();
+        elsewhere.join(&edit);
+        elsewhere.join(&restamp.text(&text));
+        assert_eq!(
+            elsewhere.to_string(),
+            "acd",
+            "a member that was away has the first runs under their names"
+        );
     }
 
     #[test]
