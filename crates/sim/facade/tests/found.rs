@@ -65,6 +65,12 @@ const REPAIRED: &str = "
 | `claim-met-in-own-session` | a claim that a node meets in a session of its own is never settled: the answer to its question is dropped | 54676 | violated: NotBroughtBack | | | | |  | 24 |
 | `copy-of-joiner-recovers-forever` | a node whose disk becomes a copy of one that receives a snapshot waits for the rest of it forever, though all states are equal | 64110 | violated: NotBroughtBack | 1019 | 6 | 1 node, 2 lines of initial entities, 3 writes, 1 fault |  |  | 24 |
 | `copies-yield-to-each-other` | copies of one disk that start sessions with each other at once both yield, again and again | 23435 | violated: NotBroughtBack | | | | |  | 24 |
+| `two-lives-insert-twice` | an insert of one of two lives of one id is written again under another name where its own name is there too | 2778 | violated: HistoryLost | 46 | 5 | 3 nodes, 2 writes, 3 faults | 1888 |  | 24 |
+| `most-clocks-ahead` | a node comes back from ahead of time while its clock is ahead again; what it then writes again keeps a stamp that is ahead, and it is never heard | 11932 | violated: Muted | 7026 | 12 | 3 nodes, 7 writes, 4 faults, 1 frame fault | 996 |  | 24 |
+| `rewritten-after-collection-walks` | a node that was away writes or deletes again what the others have forgotten: one walk joins the old tombstone and the record without it, which the check took for needless | 21594 | violated: NeedlessWalk | 24 | 5 | 3 nodes, 2 writes, 1 fault, 2 frame faults | 166 |  | 24 |
+| `delete-around-late-name` | a node whose clock is behind covers what a peer has collected by a horizon that is ahead of this clock, and then writes before that horizon | 57136 | violated: Lost | 62 | 6 | 2 nodes, 2 writes, 4 faults | 211 |  | 24 |
+| `deep-tree-outlasts-sessions` | a walk to the bottom of a deep tree over a slow link exceeds the bounds of every session | none | violated: ImpossibleOutcome | | | | |  | 24 |
+| `small-frames-outlast-sessions` | a session of many small frames exceeds its bounds where a round trip takes longer than the credit for a round | none | violated: ImpossibleOutcome | | | | |  | 24 |
 | `member-named-late-loops` | what a member wrote before all knew of it is refused again and again: each session says that it was written to | 101 | violated: StickyLoop | 69 | 5 | 2 nodes, 3 writes, 2 faults | 227 |  | 24 |
 ";
 

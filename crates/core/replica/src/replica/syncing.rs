@@ -97,7 +97,7 @@ impl<V: ReadView> Replica<V> {
         }
         step.work.note(Probe::Overdue);
         let is_waited_for =
-            self.delta_fetch.len() > 0 || (self.is_fresh() && !self.due_peers(now).is_empty());
+            !self.delta_fetch.is_empty() || (self.is_fresh() && !self.due_peers(now).is_empty());
         let may = !is_waited_for && self.sessions.has_overtime(peer, now);
         if may && self.sessions.in_time() < in_time {
             // It leaves its place to another one.

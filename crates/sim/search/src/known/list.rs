@@ -1,29 +1,15 @@
 //! The list of known findings.
 
-use super::CaseFeature::{
-    CollectsTombstones, Grows, HasLongRoundTrips, HasSmallFrames, NamesMembersLate, RecreatesDeleted,
-    ResetsCounters, WritesDeleted,
-};
+use super::CaseFeature::{Grows, RecreatesDeleted, ResetsCounters};
 use super::KnownFinding;
 use sync_sim_cluster::workload::Growth;
 
 /// All known findings. Of several that explain a failure, the first one counts.
 pub const KNOWN_FINDINGS: &[KnownFinding] = &[
     KnownFinding {
-        name: "two-lives-insert-twice",
-        about: "an insert of one of two lives of one id is written again under another name where its own name is there too",
-        issue: 24,
-        class: "violated: HistoryLost",
-        says: &["shows the text"],
-        features: &[],
-        drawn_seed: Some(2778),
-        programs: "",
-        cases: &["text-written-twice"],
-    },
-    KnownFinding {
         name: "two-lives-share-a-position",
         about: "two lives of one id insert items at one position",
-        issue: 24,
+        issue: 26,
         class: "violated: HistoryLost",
         says: &["at the position of another one"],
         features: &[],
@@ -34,35 +20,13 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
     KnownFinding {
         name: "two-lives-miscount",
         about: "two lives of one id count in one name, and the counts of one are lost or taken twice",
-        issue: 24,
+        issue: 26,
         class: "violated: HistoryLost",
         says: &["shows the count"],
         features: &[],
         drawn_seed: Some(3274),
         programs: "",
         cases: &["counts-of-two-lives"],
-    },
-    KnownFinding {
-        name: "most-clocks-ahead",
-        about: "the clocks of most members are weeks ahead at overlapping times, and one of them is not heard until then",
-        issue: 24,
-        class: "violated: Muted",
-        says: &["A3: a clock was far ahead"],
-        features: &[],
-        drawn_seed: Some(11932),
-        programs: "",
-        cases: &["most-clocks-ahead"],
-    },
-    KnownFinding {
-        name: "rewritten-after-collection-walks",
-        about: "a node that was away writes or deletes again what the others have forgotten: deltas do not make two others equal, and they walk",
-        issue: 24,
-        class: "violated: NeedlessWalk",
-        says: &["after 0 deltas"],
-        features: &[WritesDeleted, CollectsTombstones],
-        drawn_seed: Some(21594),
-        programs: "",
-        cases: &["recreate-before-walk", "deleted-again-before-walk"],
     },
     KnownFinding {
         name: "counter-not-reset",
@@ -74,39 +38,6 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         drawn_seed: Some(125),
         programs: "field/06",
         cases: &["recreate-counter", "recreate-counter-in-map"],
-    },
-    KnownFinding {
-        name: "delete-around-late-name",
-        about: "a delete that is collected by a member that does not know of another one yet comes back with the state of a third",
-        issue: 24,
-        class: "violated: Lost",
-        says: &["where nothing must be", "lost: delete"],
-        features: &[NamesMembersLate, CollectsTombstones],
-        drawn_seed: Some(57136),
-        programs: "",
-        cases: &["deleted-before-named"],
-    },
-    KnownFinding {
-        name: "deep-tree-outlasts-sessions",
-        about: "a walk to the bottom of a deep tree over a slow link exceeds the bounds of every session",
-        issue: 24,
-        class: "violated: ImpossibleOutcome",
-        says: &["exceeded its bounds"],
-        features: &[Grows(Growth::DeepTree)],
-        drawn_seed: None,
-        programs: "",
-        cases: &["deep-tree-on-slow-link"],
-    },
-    KnownFinding {
-        name: "small-frames-outlast-sessions",
-        about: "a session of many small frames exceeds its bounds where a round trip takes longer than the credit for a round",
-        issue: 24,
-        class: "violated: ImpossibleOutcome",
-        says: &["exceeded its bounds"],
-        features: &[HasSmallFrames, HasLongRoundTrips],
-        drawn_seed: None,
-        programs: "",
-        cases: &["small-snapshot-pages", "one-child-per-answer"],
     },
     KnownFinding {
         name: "text-is-rewritten",
