@@ -43,12 +43,14 @@ impl Deadline {
     /// Updates the deadline with the present time and the statistics of the session. Returns whether time is
     /// left.
     pub(crate) fn has_time_left(&mut self, now: SimTime, stats: &SessionStats) -> bool {
+        let ends_at = self.at + self.left;
         self.left = self.left - now.since(self.at);
         self.at = now;
         // The elapsed time is charged before the transfer is credited: a late transfer cannot revive a
         // session whose time has run out.
         if self.left == SimDuration::ZERO {
-            self.overtime = self.overtime.or(Some(now));
+            // A host that has slept may have used up both at once.
+            self.overtime = self.overtime.or(Some(ends_at));
             return false;
         }
         let items =
