@@ -36,7 +36,9 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Pers
         incarnation: (incarnation + 1).max(config.least_incarnation),
         clock: HlcClock::resume(config.replica, last),
         wall_ms,
-        log: DeltaLog::load(view, config.delta_retention)?.with_capacity(config.delta_log_bytes),
+        log: DeltaLog::load(view, config.delta_retention)?
+            .with_capacity(config.delta_log_bytes)
+            .written_by(config.replica),
         root: Interface::open(view.clone())?.root_hash()?,
         takes_snapshot: staged::is_under_way(view, &WriteBatch::default())?,
         shared: shared(view)?,

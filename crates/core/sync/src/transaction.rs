@@ -21,6 +21,8 @@ const RESERVED_FOR_MEMBERS: usize = limits::MAX_REPLICAS / 16;
 
 /// How many deltas a step reads, at most, to find what a peer has collected without.
 const UNSEEN_DELTAS: usize = 256;
+/// Of how many authors the deltas are read that a peer does not cover, at most.
+const UNSEEN_AUTHORS: usize = 4_096;
 
 /// What a step has collected that raised the horizon.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -438,17 +440,18 @@ impl<V: ReadView> Transaction<V> {
     /// The entities that were changed before the peer's horizon by deltas that the peer does not cover, as far as the
     /// log stores these deltas. The peer has collected without them, since it did not count their author as a member,
     /// and refuses them. Their effect reaches it with the state, in which they must not be collected before. O(1) if
-    /// there are none; each author's stamps ascend. `None` if there are more than [`UNSEEN_DELTAS`] or
-    /// [`MAX_KEPT`].
+    /// there are none; each author's stamps ascend, so that one later delta is read of each. `None` if there are more than
+    /// [`UNSEEN_DELTAS`], [`UNSEEN_AUTHORS`] or [`MAX_KEPT`].
     fn unseen_before(&self, theirs: &SyncHandshake) -> Result<Option<BTreeSet<EntityId>>, StorageError> {
         let mut unseen = BTreeSet::new();
-        let mut read = 0;
-        for (author, own, seen) in self.log.covered().difference(&theirs.covered) {
+        let mut deltas = 0;
+        for (authors, (author, own, seen)) in
+            self.log.covered().difference(&theirs.covered).into_iter().enumerate()
+        {
+            if authors == UNSEEN_AUTHORS {
+                return Ok(None);
+            }
             for seq in seen.max(self.log.floor().of(author)) + 1..=own {
-                if read == UNSEEN_DELTAS {
-                    return Ok(None);
-                }
-                read += 1;
                 let Some(delta) =
                     self.log.stored(self.state.view(), &self.metadata_batch, Dot { author, seq })?
                 else {
@@ -457,8 +460,9 @@ impl<V: ReadView> Transaction<V> {
                 if delta.stamp > theirs.horizon {
                     break;
                 }
+                deltas += 1;
                 unseen.extend(delta.actions.iter().map(|relative| relative.action.id()));
-                if unseen.len() > MAX_KEPT {
+                if deltas > UNSEEN_DELTAS || unseen.len() > MAX_KEPT {
                     return Ok(None);
                 }
             }

@@ -166,7 +166,7 @@ limits! {
     SweepRows sweep_rows: 1, 4_096, 0;
     /// How many records below deletes one step visits in order to collect them. A collection that takes more goes on in
     /// later steps.
-    CollectedRecords collected_records: 1, 1_024, 0;
+    CollectedRecords collected_records: 1, 4_096, 0;
     /// How many peers in a row that have much less than the promised state are skipped, before the staged
     /// records of a snapshot are given up for one of them.
     SkippedPeers skipped_peers: 0, 3, 0;

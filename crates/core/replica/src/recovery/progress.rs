@@ -38,6 +38,8 @@ pub(crate) struct Recovering {
     pub(crate) just_moved: Vec<(Hlc, u64)>,
     /// The latest time that a change has taken so far: later changes take later times.
     pub(crate) reissued_until: u64,
+    /// The stamp of the change that took the latest time.
+    last_taken: Option<Hlc>,
 }
 
 impl RecoveryProgress {
@@ -77,6 +79,7 @@ impl Recovering {
             moved: BTreeMap::new(),
             just_moved: Vec::new(),
             reissued_until: 0,
+            last_taken: None,
         }
     }
 
@@ -100,11 +103,12 @@ impl Recovering {
     /// Gives a change with the stamp `old` its new time: the time `wanted`, or the first one that is after the `horizon`
     /// and after all changes that were made before. Changes of one time stay so.
     pub(crate) fn take_time(&mut self, old: Hlc, wanted: u64, horizon: Hlc) {
-        if self.moved.contains_key(&old) {
+        if self.moved.contains_key(&old) || self.last_taken == Some(old) {
             return;
         }
-        let is_last_moved = self.moved.last_key_value().is_some_and(|(_, new)| *new == self.reissued_until);
-        let first_free = self.reissued_until + u64::from(is_last_moved);
+        self.last_taken = Some(old);
+        // Two changes never get one time, whose stamps may come in any order: some may be of an earlier branch.
+        let first_free = self.reissued_until + 1;
         let new = wanted.max(first_free).max(horizon.time() + 1);
         if new != old.time() {
             self.moved.insert(old, new);
@@ -147,5 +151,15 @@ mod tests {
         assert_eq!((current.moved[&at(900)], current.moved[&at(901)]), (40, 41), "ahead of time");
         current.take_time(at(902), 902, Hlc::last_at(10));
         assert_eq!(current.moved.get(&at(902)), None);
+        // Stamps that do not ascend, as of what the former id had itself written again.
+        let mut current = Recovering::new(ReplicaId::from_u64(1), known, 0);
+        let mut taken = Vec::new();
+        for old in
+            [at(900), Hlc::new(0, 160, ReplicaId::from_u64(7)), Hlc::new(0, 170, ReplicaId::from_u64(7))]
+        {
+            current.take_time(old, old.time(), Hlc::last_at(1_000));
+            taken.push(current.moved[&old]);
+        }
+        assert_eq!(taken, [1_001, 1_002, 1_003]);
     }
 }

@@ -63,7 +63,9 @@ pub(crate) fn reissue<V: ReadView>(
             reissued.actions.push(None);
             continue;
         }
-        if made_at != Hlc::ZERO {
+        // A stamp of an earlier branch keeps its time, unless nobody would take it: the state may have it under that name.
+        let keeps_time = made_at.replica() != former && !is_ahead;
+        if made_at != Hlc::ZERO && !keeps_time {
             let ahead = is_ahead.then(|| reissued.clock.tick(context.moment).time());
             current.take_time(made_at, ahead.unwrap_or_else(|| made_at.time()), horizon);
         }

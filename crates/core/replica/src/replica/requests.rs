@@ -63,7 +63,7 @@ impl<V: ReadView> Replica<V> {
             }
             self.on_progress_announced(from, theirs, step)?;
         }
-        if self.is_collecting() && !matches!(request, Request::ForeignHandshake { .. }) {
+        if self.is_collecting() && !self.is_from_before(request) {
             let response = Response::Rejected(Rejection::Yield);
             self.send(from, Message::Response { session, id, response }, step);
             return Ok(());
@@ -79,6 +79,17 @@ impl<V: ReadView> Replica<V> {
             step.set_timer(Timer::Fetch, now);
         }
         Ok(())
+    }
+
+    /// Whether the answer to a request does not depend on the present state: who reads a view of an earlier one goes on.
+    fn is_from_before(&self, request: &Request) -> bool {
+        match request {
+            Request::ForeignHandshake { .. } => true,
+            Request::SnapshotPage { boundary, .. } | Request::SnapshotExchange { boundary, .. } => {
+                self.views.contains(*boundary)
+            }
+            Request::Handshake(_) | Request::Exchange(_) | Request::Deltas { .. } => false,
+        }
     }
 
     fn precedence(&self, from: PeerId, theirs: &SyncHandshake, step: &StepContext<'_, V>) -> Precedence {

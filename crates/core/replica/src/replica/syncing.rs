@@ -87,8 +87,8 @@ impl<V: ReadView> Replica<V> {
     }
 
     /// Whether the session with `peer`, which wants to send a request, may do so. A session that has run out of time goes
-    /// on beside others, while nothing waits for its end: no delta, and on a fresh replica no other peer. Over a slow link
-    /// a transfer may bring next to nothing for long.
+    /// on beside others, and holds up no delta any more (**I6** counts it as ended): over a slow link a transfer may bring
+    /// next to nothing for long. On a fresh replica nothing can go on beside it, so it ends there if another peer waits.
     fn may_go_on(&mut self, peer: PeerId, step: &mut StepContext<'_, V>) -> Result<bool, StorageError> {
         let now = step.now();
         let in_time = self.sessions.in_time();
@@ -96,12 +96,15 @@ impl<V: ReadView> Replica<V> {
             return Ok(true);
         }
         step.work.note(Probe::Overdue);
-        let is_waited_for =
-            !self.delta_fetch.is_empty() || (self.is_fresh() && !self.due_peers(now).is_empty());
+        let is_waited_for = self.is_fresh() && !self.due_peers(now).is_empty();
         let may = !is_waited_for && self.sessions.has_overtime(peer, now);
         if may && self.sessions.in_time() < in_time {
-            // It leaves its place to another one.
+            // It leaves its place to another one, and the deltas that have waited for its end are applied in a step of their
+            // own: the next request may contain a root, which must be that of a stored state.
             self.start_due_sessions(step)?;
+            if !self.delta_fetch.is_empty() && !self.sessions.is_any_transferring() {
+                step.set_timer(Timer::Fetch, now);
+            }
         }
         Ok(may)
     }

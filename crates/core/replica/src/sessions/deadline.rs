@@ -73,6 +73,11 @@ impl Deadline {
         self.overtime.is_some()
     }
 
+    /// When the time ran out, if it had at the last update.
+    pub(crate) const fn overtime(&self) -> Option<SimTime> {
+        self.overtime
+    }
+
     /// Whether the overtime has run out as well.
     pub(crate) fn has_ended(&self, now: SimTime) -> bool {
         self.overtime.is_some_and(|since| now.since(since) >= self.full.times(OVERTIME))

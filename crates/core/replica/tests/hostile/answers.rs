@@ -342,18 +342,6 @@ fn dripping() -> Mutant {
 }
 
 #[test]
-fn dripping_peer_gives_way_to_deltas() {
-    let what = "a slow drip";
-    let mutant = dripping();
-    let mut world =
-        Case { what, mutant, wish: HashComparison, fresh: false, ends: is_too_long, alone: true }.run();
-    let outcomes = world.honest(VICTIM).outcomes(ADVERSARY);
-    let rounds = outcomes.iter().map(|(_, stats)| stats.round_trips).max();
-    // Nothing waits for forty seconds; then the first delta of the friend does.
-    assert!(rounds < Some(140), "{rounds:?}");
-}
-
-#[test]
 fn dripping_peer_cannot_hold_only_place() {
     let mut world = World::new();
     let mut own = config(VICTIM, 3);

@@ -89,10 +89,10 @@ struct PageQuota<'a> {
 }
 
 impl PageQuota<'_> {
-    const fn take(&mut self) -> bool {
-        let is_left = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        is_left
+    /// Counts a record that is read or removed, with its ancestors: above it is read what hides it, and what is removed
+    /// changes the hashes of all of them.
+    const fn count(&mut self, depth: u32) {
+        self.left = self.left.saturating_sub(1 + depth as usize);
     }
 
     /// Whether a record below a delete at `hidden_by` may be removed, if all below it may.
@@ -133,8 +133,8 @@ impl<V: ReadView> Interface<V> {
         is_higher
     }
 
-    /// Collects tombstones up to the horizon, from where `pass` stands on. Visits up to `most` records, and the ancestors
-    /// of one. Removes no subtree that contains one of the entities `kept`, since others have yet to see what happened to
+    /// Collects tombstones up to the horizon, from where `pass` stands on. Visits up to `most` records, each counted with its
+    /// ancestors, and at least one. Removes no subtree that contains one of the entities `kept`, since others have yet to see what happened to
     /// them. Returns the number of records that were removed.
     pub fn collect_page(
         &mut self,
@@ -198,7 +198,7 @@ impl<V: ReadView> Interface<V> {
         removed: &mut u64,
     ) -> Result<Option<Walk>, StorageError> {
         let resumed = match walk {
-            Some(walk) => self.reopen(top, &walk, page.horizon)?.map(|path| (walk.removes, path)),
+            Some(walk) => self.reopen(top, &walk, page)?.map(|path| (walk.removes, path)),
             None => None,
         };
         let mut removes = false;
@@ -209,7 +209,6 @@ impl<V: ReadView> Interface<V> {
                 path
             }
             None => {
-                page.take();
                 let Some(open) = self.open_top(top, page)? else { return Ok(None) };
                 found = Some(vec![top]);
                 vec![open]
@@ -241,8 +240,13 @@ impl<V: ReadView> Interface<V> {
     }
 
     /// The beginning of a walk below the tombstone `top`; `None` if it is still needed itself.
-    fn open_top(&mut self, top: EntityId, page: &PageQuota<'_>) -> Result<Option<WalkLevel>, StorageError> {
+    fn open_top(
+        &mut self,
+        top: EntityId,
+        page: &mut PageQuota<'_>,
+    ) -> Result<Option<WalkLevel>, StorageError> {
         let Some(record) = self.record(top)? else { return Ok(None) };
+        page.count(record.depth);
         let hidden_by = self.hidden_by(&record, page.horizon)?;
         Ok(page.permits(top, &record, hidden_by).then(|| WalkLevel::new(top, hidden_by, None)))
     }
@@ -250,34 +254,41 @@ impl<V: ReadView> Interface<V> {
     /// The stamp up to which deletes of `record` and its ancestors hide what is below it: the latest one counts. Later
     /// deletes than the horizon do not count: another member may collect before it sees them.
     fn hidden_by(&mut self, record: &Record, horizon: Hlc) -> Result<Hlc, StorageError> {
-        let until_horizon = |stamp: Hlc| if stamp <= horizon { stamp } else { Hlc::ZERO };
-        let mut hidden_by = until_horizon(record.deleted_at);
+        let mut hidden_by = until(horizon, record.deleted_at);
         let mut depth = record.depth;
         let mut parent = record.parent;
         while depth > 0 {
             let above = self.record(parent)?.ok_or(StorageError::Index { what: "the record of a parent" })?;
-            hidden_by = hidden_by.max(until_horizon(above.deleted_at));
+            hidden_by = hidden_by.max(until(horizon, above.deleted_at));
             depth = above.depth;
             parent = above.parent;
         }
         Ok(hidden_by)
     }
 
-    /// The path of a walk that rested; `None` if it has changed since.
+    /// The path of a walk that rested; `None` if it has changed since, or something on it is needed now.
     fn reopen(
         &mut self,
         top: EntityId,
         walk: &Walk,
-        horizon: Hlc,
+        page: &mut PageQuota<'_>,
     ) -> Result<Option<Vec<WalkLevel>>, StorageError> {
         let mut path: Vec<WalkLevel> = Vec::with_capacity(walk.path.len());
+        // Each page makes progress, however deep it begins.
+        page.left = page.left.saturating_sub(walk.path.len()).max(1);
         for &(id, after) in &walk.path {
             let Some(record) = self.record(id)? else { return Ok(None) };
             let hidden_by = match path.last() {
-                Some(above) if above.id == record.parent => above.hidden_by.max(record.deleted_at),
-                None if id == top => self.hidden_by(&record, horizon)?,
+                Some(above) if above.id == record.parent => {
+                    above.hidden_by.max(until(page.horizon, record.deleted_at))
+                }
+                None if id == top => self.hidden_by(&record, page.horizon)?,
                 _ => return Ok(None),
             };
+            // While it is only looked at, the subtree is collected as a whole or not at all.
+            if !walk.removes && !page.permits(id, &record, hidden_by) {
+                return Ok(None);
+            }
             path.push(WalkLevel::new(id, hidden_by, after));
         }
         Ok(Some(path).filter(|path| !path.is_empty()))
@@ -310,8 +321,8 @@ impl<V: ReadView> Interface<V> {
                 path.pop();
                 continue;
             };
-            page.take();
             let record = self.record(child)?.ok_or(StorageError::Index { what: "the record of an entry" })?;
+            page.count(record.depth);
             // One record that is visible, needed or not stable prevents the collection of the whole subtree.
             if !page.permits(child, &record, open.hidden_by) {
                 return Ok(WalkEnd::Needed);
@@ -332,20 +343,23 @@ impl<V: ReadView> Interface<V> {
         removed: &mut u64,
     ) -> Result<WalkEnd, StorageError> {
         while let Some(open) = path.last_mut() {
-            if !page.take() {
+            if page.left == 0 {
                 return Ok(WalkEnd::PageFull);
             }
             if let Some(child) = self.next_child(open)? {
                 let record =
                     self.record(child)?.ok_or(StorageError::Index { what: "the record of an entry" })?;
-                let below = WalkLevel::new(child, open.hidden_by.max(record.deleted_at), None);
-                path.push(below);
+                page.count(record.depth);
+                let hidden_by = open.hidden_by.max(until(page.horizon, record.deleted_at));
+                path.push(WalkLevel::new(child, hidden_by, None));
                 continue;
             }
             let id = open.id;
             let hidden_by = open.hidden_by;
             path.pop();
-            let permitted = self.record(id)?.is_some_and(|record| page.permits(id, &record, hidden_by));
+            let record = self.record(id)?;
+            page.count(record.as_ref().map_or(0, |record| record.depth));
+            let permitted = record.is_some_and(|record| page.permits(id, &record, hidden_by));
             if permitted && self.children(id, None, 1)?.is_empty() {
                 self.remove_record(id)?;
                 *removed += 1;
@@ -353,6 +367,11 @@ impl<V: ReadView> Interface<V> {
         }
         Ok(WalkEnd::Complete)
     }
+}
+
+/// A stamp that counts up to the horizon.
+fn until(horizon: Hlc, stamp: Hlc) -> Hlc {
+    if stamp <= horizon { stamp } else { Hlc::ZERO }
 }
 
 impl Walk {

@@ -72,6 +72,11 @@ impl<V: Clone> ViewCache<V> {
         self.views.is_empty()
     }
 
+    /// Whether the view of the state with this root is cached. O(capacity).
+    pub fn contains(&self, root: Digest) -> bool {
+        self.views.iter().any(|cached| cached.root == root)
+    }
+
     /// The most bytes that were written since one of the views was taken: what the cache may cost the store.
     pub fn written(&self) -> u64 {
         self.views.iter().map(|cached| cached.written).max().unwrap_or(0)

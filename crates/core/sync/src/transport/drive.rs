@@ -1,6 +1,7 @@
 //! The driver: runs sessions over a [`SyncTransport`].
 
 use super::{StreamMessage, SyncTransport, TransportError};
+use crate::collection::CollectionInProgress;
 use crate::deltas::{Authority, DeltaLog, Gate, Membership};
 use crate::messages::{
     Link, Message, Rejection, Request, Response, SessionId, SyncHandshake, SyncProtocolKind, build_handshake,
@@ -14,7 +15,7 @@ use crate::transaction::Transaction;
 use std::borrow::Cow;
 use std::time::Duration;
 use syncline_storage::{ApplyContext, Merges, StorageError};
-use syncline_store::{Store, StoreError};
+use syncline_store::{ReadView, Store, StoreError};
 use syncline_types::{ContextId, Moment, ReplicaId};
 
 /// How many irrelevant messages in a row count as silence of the peer.
@@ -79,6 +80,17 @@ pub struct StoreHost<S: Store> {
     admitted: Option<(SessionId, ReplicaId)>,
 }
 
+/// Ends a collection in one step. O(tombstones up to the horizon, with their descendants).
+fn collect_all<V: ReadView>(
+    mut begun: CollectionInProgress,
+    work: &mut Transaction<V>,
+) -> Result<(), StorageError> {
+    while !begun.is_done() {
+        work.go_on_collecting(&mut begun)?;
+    }
+    Ok(())
+}
+
 impl<S: Store> StoreHost<S> {
     /// Opens the state in `store`. The host offers every protocol that can run.
     pub fn open(
@@ -87,7 +99,7 @@ impl<S: Store> StoreHost<S> {
         replica: ReplicaId,
         moment: Moment,
     ) -> Result<Self, StorageError> {
-        Ok(Self {
+        let mut host = Self {
             log: DeltaLog::load(&store.view(), DeltaLog::DEFAULT_RETENTION)?,
             views: ViewCache::new(4),
             sketch: None,
@@ -106,7 +118,16 @@ impl<S: Store> StoreHost<S> {
             moment,
             patience: Duration::from_millis(400),
             idle_limit: Duration::from_secs(60),
-        })
+        };
+        // Its former host may have been interrupted in the middle: a state that is collected in part is compared with nobody.
+        if let Some(begun) = CollectionInProgress::load(&host.store.view())? {
+            let mut work = host.begin()?;
+            collect_all(begun, &mut work)?;
+            let (batch, log, sketch) = work.finish()?;
+            host.store.apply(batch)?;
+            (host.log, host.sketch) = (log, sketch);
+        }
+        Ok(host)
     }
 
     fn begin(&mut self) -> Result<Transaction<S::View>, StorageError> {
@@ -236,7 +257,9 @@ impl<S: Store> StoreHost<S> {
             && let Some(theirs) = session.peer()
         {
             work.adopt(theirs);
-            work.adopt_horizon(theirs)?;
+            if let Some(begun) = work.adopt_horizon(theirs)?.rest {
+                collect_all(begun, &mut work)?;
+            }
         }
         if matches!(progress, SessionProgress::Done(_)) {
             work.clean_up()?;

@@ -137,15 +137,15 @@ fn worth(stats: &SessionStats) -> SimDuration {
     PER_ITEM.times(items) + PER_KIB.times(stats.bytes >> 10) + PER_ROUND.times(stats.round_trips)
 }
 
-/// A session that has used up its time sends no further request while deltas wait for its end; one that has used up its
-/// overtime sends none at all.
+/// A session that has used up its time holds up no delta, unless it brings the first state; one that has used up its overtime
+/// sends no further request.
 pub(super) fn session_in_time(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
     let Notice::SessionEnded { peer, started_at, stats, .. } = noticed.notice else { return None };
     let replica = world.replica(noticed.context, noticed.node)?;
     let deadline = replica.replica()?.config().session_deadline;
     let note = replica.ended_session(*peer)?;
     let lasted = note.asked.since(*started_at);
-    let overtime = if note.is_waited_for { SimDuration::ZERO } else { deadline.times(OVERTIME) };
+    let overtime = if note.holds_deltas { SimDuration::ZERO } else { deadline.times(OVERTIME) };
     let allowed = deadline + overtime + worth(stats);
     let peer = world.name((*peer).into());
     let detail = || format!("the session with {peer} went on after {lasted}, where {allowed} are allowed");

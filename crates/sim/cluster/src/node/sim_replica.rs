@@ -423,14 +423,14 @@ impl SimReplica {
         }
         let begun = BegunStep::of(&event);
         let sender = SessionNotes::sender(&event);
-        let waiting_deltas = replica.pending().buffered;
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
         let actions = match stepped {
             Ok(actions) => actions,
             Err(error) => return self.fail_with(error),
         };
         self.spending.on_step(&begun, &actions);
-        self.session_notes.on_step(sender, &actions, waiting_deltas, context.moment.now);
+        let holds_deltas = replica.is_transferring() && !replica.is_receiving_snapshot();
+        self.session_notes.on_step(sender, &actions, holds_deltas, context.moment.now);
         let SyncActions { storage, messages, timers, refusal, notices, cost, probes } = actions;
         self.cost += cost;
         self.probes |= probes;

@@ -47,12 +47,10 @@ impl LogSizes {
         }
     }
 
-    /// The author with the most bytes among those that are `preferred`, or else among all. Only the authors with the
-    /// most bytes are looked at, so that the cost does not grow with the number of authors.
-    pub(super) fn largest(&self, preferred: impl Fn(&ReplicaId) -> bool) -> Option<ReplicaId> {
-        let mut largest = self.by_size.iter().rev().map(|(_, author)| *author).take(CANDIDATES);
-        let first = self.by_size.last().map(|(_, author)| *author);
-        largest.find(preferred).or(first)
+    /// The author with the most bytes among those with the least `loss`. Only the authors with the most bytes are looked at,
+    /// so that the cost does not grow with the number of authors.
+    pub(super) fn largest(&self, loss: impl Fn(&ReplicaId) -> u8) -> Option<ReplicaId> {
+        self.by_size.iter().rev().map(|(_, author)| *author).take(CANDIDATES).min_by_key(loss)
     }
 }
 
@@ -64,13 +62,13 @@ mod tests {
     fn largest_author_gives_way_first() {
         let [one, two] = [1, 2].map(ReplicaId::from_u64);
         let mut sizes = LogSizes::default();
-        assert_eq!(sizes.largest(|_| true), None);
+        assert_eq!(sizes.largest(|_| 0), None);
         sizes.add(one, 5);
         sizes.add(two, 3);
-        assert_eq!((sizes.total(), sizes.largest(|_| false)), (8, Some(one)));
-        assert_eq!(sizes.largest(|author| *author == two), Some(two));
+        assert_eq!((sizes.total(), sizes.largest(|_| 0)), (8, Some(one)));
+        assert_eq!(sizes.largest(|author| u8::from(*author == one)), Some(two));
         sizes.subtract(one, 3);
-        assert_eq!((sizes.of(one), sizes.largest(|_| false)), (2, Some(two)));
+        assert_eq!((sizes.of(one), sizes.largest(|_| 0)), (2, Some(two)));
         sizes.clear(two);
         sizes.clear(one);
         assert_eq!(sizes, LogSizes::default());

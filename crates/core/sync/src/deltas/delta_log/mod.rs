@@ -74,6 +74,8 @@ pub struct DeltaLog {
     /// The deltas that were pruned for the bounds of this log since it was loaded. Unlike the floor, it does not
     /// include deltas that were never received.
     pruned: VersionVector,
+    /// The author of the deltas that are made here, if it is known.
+    own: Option<ReplicaId>,
     /// The last delta made here that a peer is known to cover since the log was loaded.
     taken: u64,
     /// The authors whose coverage has grown since [`DeltaLog::take_advanced`] was last called.
@@ -96,6 +98,7 @@ impl Default for DeltaLog {
             changed: false,
             unwritten: BTreeSet::new(),
             pruned: VersionVector::default(),
+            own: None,
             taken: 0,
             advanced: BTreeSet::new(),
             lookups: 0,
@@ -112,6 +115,12 @@ impl DeltaLog {
     /// The same log with a bound of `capacity` bytes of deltas.
     pub const fn with_capacity(mut self, capacity: u64) -> Self {
         self.capacity = capacity;
+        self
+    }
+
+    /// The same log on the store of `own`, whose deltas that nobody has taken are pruned last.
+    pub const fn written_by(mut self, own: ReplicaId) -> Self {
+        self.own = Some(own);
         self
     }
 

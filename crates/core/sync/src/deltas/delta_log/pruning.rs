@@ -99,7 +99,8 @@ impl DeltaLog {
     }
 
     /// Prunes deltas for as long as the log is above its bound in bytes: the first ones of the author with the most
-    /// bytes, if possible of one whose first ones every member covers.
+    /// bytes. If possible these are of an author whose first ones every member covers, and own ones that nobody has taken
+    /// are the last to go.
     pub(super) fn prune_for_bytes<V: ReadView>(
         &mut self,
         view: &V,
@@ -109,8 +110,12 @@ impl DeltaLog {
             if self.sizes.total() <= self.capacity {
                 break;
             }
-            let is_stable = |author: &ReplicaId| self.floor.of(*author) < self.stable.of(*author);
-            let Some(author) = self.sizes.largest(is_stable) else { break };
+            let loss = |author: &ReplicaId| {
+                let first = self.floor.of(*author) + 1;
+                let is_untaken = self.own == Some(*author) && first > self.taken;
+                u8::from(first > self.stable.of(*author)) + u8::from(is_untaken)
+            };
+            let Some(author) = self.sizes.largest(loss) else { break };
             self.prune_first(author, view, batch)?;
         }
         Ok(())
@@ -164,15 +169,21 @@ impl DeltaLog {
         deleted - before
     }
 
-    /// Deletes up to `most` of the deltas below the floor that are yet to be deleted.
+    /// Deletes up to `most` rows of deltas below the floor that are yet to be deleted, and of runs of them.
     pub(crate) fn sweep(&mut self, most: u64, batch: &mut WriteBatch) {
-        let Some((author, deleted, last)) = self.leftovers.pop(batch) else { return };
-        let now = last.min(deleted.saturating_add(most));
-        for seq in deleted + 1..=now {
-            batch.delete(delta_key(Dot { author, seq }));
-        }
-        if now < last {
-            self.leftovers.push(author, now, last, batch);
+        let mut left = most;
+        while left > 0 {
+            let Some((author, deleted, last)) = self.leftovers.pop(batch) else { return };
+            left -= 1;
+            let now = last.min(deleted.saturating_add(left.max(1)));
+            for seq in deleted + 1..=now {
+                batch.delete(delta_key(Dot { author, seq }));
+            }
+            left = left.saturating_sub(now - deleted);
+            if now < last {
+                self.leftovers.push(author, now, last, batch);
+                return;
+            }
         }
     }
 }

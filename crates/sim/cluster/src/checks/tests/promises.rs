@@ -161,8 +161,8 @@ fn work_needs_a_timer() {
 #[test]
 fn overdue_session_is_found() {
     let mut pair = Pair::new();
-    let end = |pair: &mut Pair, asked, is_waited_for| {
-        let note = SessionNote { asked, is_waited_for, ..SessionNote::default() };
+    let end = |pair: &mut Pair, asked, holds_deltas| {
+        let note = SessionNote { asked, holds_deltas, ..SessionNote::default() };
         pair.nodes[0].first_mut().end_session(B.into(), note);
         let stats = SessionStats { records_received: 100, ..SessionStats::default() };
         let pending = Outcome::SyncPending(RetryReason::NewerWrites);
@@ -172,7 +172,7 @@ fn overdue_session_is_found() {
     assert_eq!(end(&mut pair, SimTime::from_secs(61), true), None);
     let found = end(&mut pair, SimTime::from_secs(62), true).expect("a finding");
     assert!(matches!(found, Check::Neglected { .. }), "{found}");
-    // If nothing waits for it, it has 64 minutes more.
+    // If no delta waits for it, it has 64 minutes more.
     assert_eq!(end(&mut pair, SimTime::from_secs(61 + 64 * 60), false), None);
     let found = end(&mut pair, SimTime::from_secs(62 + 64 * 60), false).expect("a finding");
     assert!(matches!(found, Check::Neglected { .. }), "{found}");

@@ -10,9 +10,9 @@ use syncline_types::{PeerId, Probes, SimTime};
 pub(crate) struct SessionNote {
     /// When it last sent a request.
     pub(crate) asked: SimTime,
-    /// Whether deltas waited for its end then.
-    pub(crate) is_waited_for: bool,
-    /// Whether deltas, another session or the number of sessions were a reason to end it.
+    /// Whether deltas that arrived then had to wait for the end of this session, and of no other one.
+    pub(crate) holds_deltas: bool,
+    /// Whether another session or the number of sessions was a reason to end it.
     pub(crate) has_given_way: bool,
     /// The rare branches of the steps that frames of the peer have caused since it began.
     pub(crate) probes: Probes,
@@ -48,23 +48,24 @@ impl SessionNotes {
         for (peer, note) in &self.begun {
             take(&peer.0.to_le_bytes());
             take(&note.probes.bits().to_le_bytes());
-            take(&[u8::from(note.is_waited_for)]);
+            take(&[u8::from(note.holds_deltas)]);
         }
         take(&(self.ended.len() as u64).to_le_bytes());
         for (peer, note) in &self.ended {
             take(&peer.0.to_le_bytes());
             take(&note.probes.bits().to_le_bytes());
             take(&note.asked.as_micros().to_le_bytes());
-            take(&[u8::from(note.is_waited_for), u8::from(note.has_given_way)]);
+            take(&[u8::from(note.holds_deltas), u8::from(note.has_given_way)]);
         }
     }
 
-    /// A step that a frame of `from` has caused, if any has, ends with these effects. So many deltas waited before it.
+    /// A step that a frame of `from` has caused, if any has, ends with these effects. After it, sessions hold deltas or
+    /// not.
     pub(super) fn on_step(
         &mut self,
         from: Option<PeerId>,
         effects: &SyncActions,
-        waiting_deltas: usize,
+        holds_deltas: bool,
         now: SimTime,
     ) {
         if let Some(note) = from.and_then(|from| self.begun.get_mut(&from)) {
@@ -77,20 +78,21 @@ impl SessionNotes {
                     self.begun.insert(*peer, SessionNote { asked: now, ..SessionNote::default() });
                 }
                 Notice::SessionEnded { peer, .. } => {
-                    let has_given_way = waiting_deltas > 0 || self.begun.len() > MANY_SESSIONS;
+                    let has_given_way = self.begun.len() > MANY_SESSIONS;
                     let note = self.begun.remove(peer).unwrap_or_default();
                     self.ended.insert(*peer, SessionNote { has_given_way, ..note });
                 }
                 _ => {}
             }
         }
+        let is_only = self.begun.len() == 1;
         for op in &effects.timers {
             // A session sets its timer whenever it sends a request.
             if let TimerOp::Set { timer: Timer::Session(peer), .. } = op
                 && let Some(note) = self.begun.get_mut(peer)
             {
                 note.asked = now;
-                note.is_waited_for = waiting_deltas > 0;
+                note.holds_deltas = holds_deltas && is_only;
             }
         }
     }
