@@ -17,7 +17,7 @@ pub(super) struct ContextState {
     pub(super) certain: Option<ReferenceState>,
     /// Nodes that made a fresh start and have not ended a session with equal roots since.
     pub(super) catching_up: BTreeSet<NodeId>,
-    /// Records that nodes collected: tombstones and what they hid.
+    /// Records that nodes collected, tombstones and what they hid, and raises of the horizon that collected nothing.
     pub(super) collected: u64,
     /// Every root that each node had, with the time from which it had it, ascending. Empty if nodes have one context
     /// only: then the engine records their digests.
