@@ -365,7 +365,7 @@ impl SimRuntime {
                 let state = self.context_state_mut(context);
                 // A raise of the horizon counts, too, if nothing below it could be removed: a joiner with a clock that is behind
                 // claims what all had seen by then, and withholds records that have something newer as well.
-                state.collected += (*records).max(1);
+                state.collected += records.max(1);
                 if let Some(Err(error)) = state.certain.as_mut().map(|certain| certain.raise_horizon(horizon))
                 {
                     self.report_oracle_error(&error.to_string());
