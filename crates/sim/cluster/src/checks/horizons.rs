@@ -23,7 +23,8 @@ pub(super) struct Known {
 
 impl Known {
     fn of(node: NodeId, context: usize, world: &dyn Watched) -> Option<Self> {
-        let replica = world.replica(context, node)?;
+        // A log with a corrupt row cannot be read, and shows nothing.
+        let replica = world.replica(context, node).filter(|replica| !replica.is_corrupt())?;
         let log = replica.log();
         let (covered, floor) = (log.covered().clone(), log.floor().clone());
         Some(Self { node, context, horizon: replica.state().ok()?.horizon(), covered, floor })

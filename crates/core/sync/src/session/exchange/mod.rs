@@ -13,9 +13,12 @@
 //! - A pass ends only when no question, record request, orphan or push is left; see `end_of_pass`.
 //! - Parents are requested and pushed before their children where their depth is known. Records that
 //!   arrive before their parents wait as orphans.
+//! - What may have been collected is joined after the deletes that hide it: see `above`. A session may be cut off
+//!   between the two, and nobody else may have these deletes any more.
 //! - Every queue is bounded ([`limits::MAX_SESSION_QUEUE`], `Limits::orphan_bytes`), and so is the number of passes and of
 //!   rounds without progress. A session with any peer ends.
 
+mod above;
 mod compare;
 mod locating;
 mod records;
@@ -103,7 +106,13 @@ pub(crate) struct Exchange {
     /// The peer's cells that have been received, from the first one on.
     cells: Vec<Cell>,
     cell_pages: usize,
-    /// Records whose parents have not arrived yet, by parent.
+    /// Entities that were requested because something below them waits for what may hide it.
+    asked_above: BTreeSet<EntityId>,
+    /// Those of them whose record the peer has sent, or does not have.
+    known_above: BTreeSet<EntityId>,
+    /// Entities that were pushed because something below them is.
+    pushed_above: BTreeSet<EntityId>,
+    /// Records whose parents have not arrived yet, by parent; or that wait for another record above them.
     orphans: BTreeMap<EntityId, Vec<WireRecord>>,
     orphan_bytes: usize,
     /// The responder's estimate of the number of differing records.
@@ -120,6 +129,7 @@ impl Exchange {
     pub(crate) fn held_bytes(&self) -> usize {
         let filters = self.questions.iter().chain(&self.asked.questions).map(Question::held_bytes);
         let ids = self.wants.len() + self.withheld.len() + self.pushes.len() + self.requested_kids.len();
+        let ids = ids + self.asked_above.len() + self.known_above.len() + self.pushed_above.len();
         let pushed: usize = self.asked.pushes.iter().map(|push| push.bytes.len()).sum();
         filters.sum::<usize>()
             + ids * size_of::<EntityId>()
@@ -177,6 +187,9 @@ impl Exchange {
             subtree_pages: 0,
             cells: Vec::new(),
             cell_pages: 0,
+            asked_above: BTreeSet::new(),
+            known_above: BTreeSet::new(),
+            pushed_above: BTreeSet::new(),
             orphans: BTreeMap::new(),
             orphan_bytes: 0,
             difference: 0,
@@ -284,10 +297,15 @@ impl Exchange {
         stats: &mut SessionStats,
     ) -> Result<(), ReplyError> {
         for (&id, record) in asked.wants.iter().zip(&reply.records) {
+            self.note_known(id);
             match record {
                 Some(bytes) => self.take_record(id, bytes, work, stats)?,
-                None if work.state.record(id)?.is_some() => self.push(id),
-                None => {}
+                None => {
+                    if work.state.record(id)?.is_some() {
+                        self.push(id);
+                    }
+                    self.join_orphans(id, work, stats)?;
+                }
             }
         }
         Ok(())
@@ -310,6 +328,8 @@ impl Exchange {
             + self.short_ids.len()
             + self.pushes.len()
             + self.requested_kids.len()
+            + self.asked_above.len()
+            + self.pushed_above.len()
     }
 
     /// The next request, or the end of the pass. `root` is the peer's root.

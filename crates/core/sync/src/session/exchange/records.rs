@@ -103,6 +103,16 @@ impl Exchange {
         stats: &mut SessionStats,
     ) -> Result<(), ReplyError> {
         self.join_record(id, bytes, work, stats)?;
+        self.join_orphans(id, work, stats)
+    }
+
+    /// Joins the orphans that were waiting for a record, and those that were waiting for them, and so on.
+    pub(super) fn join_orphans<V: ReadView>(
+        &mut self,
+        id: EntityId,
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<(), ReplyError> {
         // A list instead of recursion: the depth of a chain of orphans comes from the peer.
         let mut parents = if self.orphans.is_empty() { Vec::new() } else { vec![id] };
         while let Some(parent) = parents.pop() {
@@ -135,6 +145,10 @@ impl Exchange {
     ) -> Result<(), ReplyError> {
         let record = decode_record(bytes)?;
         self.withheld.remove(&id);
+        if let Some(above) = self.waits_for_above(id, &record, work)? {
+            self.add_orphan(above, id, bytes, work);
+            return Ok(());
+        }
         let context = match &mut self.staging {
             Some(staging) => staging.note(id, &record, &work.context),
             None => work.context,
@@ -161,7 +175,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Stores a record until its parent arrives. If too many are waiting, all of them are left to a walk.
+    /// Stores a record until its parent, or another one above it, arrives. If too many are waiting, all of them are left to a walk.
     fn add_orphan<V: ReadView>(
         &mut self,
         parent: EntityId,

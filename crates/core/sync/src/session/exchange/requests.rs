@@ -160,6 +160,9 @@ impl Exchange {
                     }
                 },
             };
+            if self.push_above_first(id, work)? {
+                continue;
+            }
             if let Some(record) = work.state.record(id)? {
                 let record = record.to_bytes();
                 bytes += record.len() + 32;
