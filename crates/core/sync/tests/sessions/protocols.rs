@@ -256,6 +256,46 @@ fn collected_parent_of_newer_write_returns() {
     }
 }
 
+/// One side has collected a deleted collection, and the other could not. Wherever a session is cut off, what the delete hides is
+/// hidden: the other side may collect the delete before the next session.
+///
+/// Promises: I4
+#[test]
+fn hidden_records_never_arrive_before_their_delete() {
+    let children = 100..400;
+    let horizon = Hlc::new(3, 0, ReplicaId([0xff; 16]));
+    let mut gone: Vec<Action> = children.clone().map(|id| set(id, &[1], 1, 1, 2_000)).collect();
+    gone.push(set(9, &[], 1, 1, 4));
+    gone.push(Action::DeleteRef { id: EntityId::from_u64(1), ancestors: vec![], deleted_at: stamp(2, 1) });
+    let later = set(3, &[1], 5, 2, 4);
+    for kind in SyncProtocolKind::EXECUTABLE {
+        for pushed in [false, true] {
+            let mut a = Side::new(1, &gone);
+            let mut b = Side::new(2, &gone);
+            a.requested_protocol = Some(kind);
+            b.requested_protocol = Some(kind);
+            b.write(std::slice::from_ref(&later));
+            for side in [&mut a, &mut b] {
+                let mut work = side.begin();
+                work.state.raise_horizon(horizon).unwrap();
+                side.commit(work);
+            }
+            a.write(std::slice::from_ref(&later));
+            let hides = |side: &Side| {
+                let mut state = Interface::open(side.store.view()).unwrap();
+                children.clone().all(|id| !state.is_visible(EntityId::from_u64(id)).unwrap())
+            };
+            let is_hidden = |_: u64, one: &mut Side, other: &mut Side| {
+                assert!(hides(one) && hides(other), "{kind}, pushed: {pushed}");
+            };
+            let (from, to) = if pushed { (&mut b, &mut a) } else { (&mut a, &mut b) };
+            let (outcome, stats, _) = run(from, to, false, is_hidden);
+            assert_eq!(outcome, Outcome::Converged { root: b.root() }, "{kind}, pushed: {pushed}");
+            assert!(stats.round_trips > 3 && hides(&a), "{stats:?}");
+        }
+    }
+}
+
 #[test]
 fn delta_gap_closes_in_one_round_trip() {
     let mut a = Side::new(1, &many(1, 50, 1));
