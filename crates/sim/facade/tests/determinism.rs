@@ -63,7 +63,7 @@ fn random_runs_repeat_on_other_threads() {
 }
 
 /// Changes also when the random choice of settings changes.
-const SWARM: [&str; 4] = ["48396e7e489f01f4", "629e1ee8c3279d4b", "82cd9624bfcb56f6", "07e38caa4e8c34b5"];
+const SWARM: [&str; 4] = ["48396e7e489f01f4", "d564811075747688", "82cd9624bfcb56f6", "07e38caa4e8c34b5"];
 
 /// Promises: D3
 #[test]

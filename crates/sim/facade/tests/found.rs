@@ -71,6 +71,7 @@ const REPAIRED: &str = "
 | `delete-around-late-name` | a node whose clock is behind covers what a peer has collected by a horizon that is ahead of this clock, and then writes before that horizon | 57136 | violated: Lost | 62 | 6 | 2 nodes, 2 writes, 4 faults | 211 |  | 24 |
 | `deep-tree-outlasts-sessions` | a walk to the bottom of a deep tree over a slow link exceeds the bounds of every session | none | violated: ImpossibleOutcome | | | | |  | 24 |
 | `small-frames-outlast-sessions` | a session of many small frames exceeds its bounds where a round trip takes longer than the credit for a round | none | violated: ImpossibleOutcome | | | | |  | 24 |
+| `hidden-before-its-delete` | a session that is cut off brings what a delete hides, and not the delete; who has the delete collects it, and the value lives again everywhere | 62255 | violated: Lost | | | 4 nodes, 4 writes |  |  | 24 |
 | `member-named-late-loops` | what a member wrote before all knew of it is refused again and again: each session says that it was written to | 101 | violated: StickyLoop | 69 | 5 | 2 nodes, 3 writes, 2 faults | 227 |  | 24 |
 ";
 
