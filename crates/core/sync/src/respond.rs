@@ -239,6 +239,11 @@ fn join_pushes<V: ReadView>(
             refused += 1;
             continue;
         };
+        if deferred > 0 && record.may_be_collected(asked.horizon) {
+            // What hides it may be the record before it, which was not joined.
+            deferred += 1;
+            continue;
+        }
         match work.state.merge_record(*id, &record, &work.context) {
             Ok(_) => {}
             Err(ApplyError::Storage(error)) => return Err(error),

@@ -72,6 +72,8 @@ const REPAIRED: &str = "
 | `deep-tree-outlasts-sessions` | a walk to the bottom of a deep tree over a slow link exceeds the bounds of every session | none | violated: ImpossibleOutcome | | | | |  | 24 |
 | `small-frames-outlast-sessions` | a session of many small frames exceeds its bounds where a round trip takes longer than the credit for a round | none | violated: ImpossibleOutcome | | | | |  | 24 |
 | `hidden-before-its-delete` | a session that is cut off brings what a delete hides, and not the delete; who has the delete collects it, and the value lives again everywhere | 62255 | violated: Lost | | | 4 nodes, 4 writes |  |  | 24 |
+| `placeholder-before-its-delete` | the same where the receiver has an empty record of the entity, as the place of something later | none | violated: Lost | | | | |  | 24 |
+| `horizons-rise-in-session` | both sides of a session raise their horizons while it runs, and what one of them received before is joined after | none | violated: Lost | | | | |  | 24 |
 | `member-named-late-loops` | what a member wrote before all knew of it is refused again and again: each session says that it was written to | 101 | violated: StickyLoop | 69 | 5 | 2 nodes, 3 writes, 2 faults | 227 |  | 24 |
 ";
 

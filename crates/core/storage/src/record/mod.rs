@@ -186,6 +186,20 @@ impl Record {
         created.max(self.updated_at).max(self.deleted_at).max(self.value.latest_stamp())
     }
 
+    /// Whether one who has collected up to the horizon may have collected a part of this record. A position without content
+    /// shows nothing. Later parts keep a record visible, but for those of a set: each add counts by itself.
+    pub fn may_be_collected(&self, horizon: Hlc) -> bool {
+        let latest = self.latest_stamp();
+        let is_old = latest != Hlc::ZERO && latest <= horizon;
+        let has_old_add = || match &self.value {
+            Value::Element(element) => element
+                .entries()
+                .any(|(_, presence)| presence.added > presence.removed && presence.added <= horizon.time()),
+            _ => false,
+        };
+        is_old || (horizon != Hlc::ZERO && has_old_add())
+    }
+
     /// Refuses a record for `id` that no honest replica makes: a wrong position, a register that is newer than
     /// its record, a foreign owner, or a value or label above its limit.
     pub fn check(&self, id: EntityId) -> Result<(), Malformed> {

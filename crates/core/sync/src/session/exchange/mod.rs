@@ -34,10 +34,11 @@ use crate::messages::{
 use crate::sketch::{Cell, LocatedDifference, Symbol};
 use crate::snapshot::Staging;
 use crate::transaction::Transaction;
+use above::Above;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use syncline_storage::{Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
-use syncline_types::{Digest, EntityId, Probe, canary, limits};
+use syncline_types::{Digest, EntityId, Hlc, Probe, canary, limits};
 
 /// How many passes over the whole tree a session makes before it leaves the rest to a later session.
 const MAX_PASSES: u32 = 5;
@@ -106,12 +107,9 @@ pub(crate) struct Exchange {
     /// The peer's cells that have been received, from the first one on.
     cells: Vec<Cell>,
     cell_pages: usize,
-    /// Entities that were requested because something below them waits for what may hide it.
-    asked_above: BTreeSet<EntityId>,
-    /// Those of them whose record the peer has sent, or does not have.
-    known_above: BTreeSet<EntityId>,
-    /// Entities that were pushed because something below them is.
-    pushed_above: BTreeSet<EntityId>,
+    above: Above,
+    /// The horizon of both sides. What was received before one of them has raised its own must not be joined after that.
+    horizon: Hlc,
     /// Records whose parents have not arrived yet, by parent; or that wait for another record above them.
     orphans: BTreeMap<EntityId, Vec<WireRecord>>,
     orphan_bytes: usize,
@@ -129,7 +127,7 @@ impl Exchange {
     pub(crate) fn held_bytes(&self) -> usize {
         let filters = self.questions.iter().chain(&self.asked.questions).map(Question::held_bytes);
         let ids = self.wants.len() + self.withheld.len() + self.pushes.len() + self.requested_kids.len();
-        let ids = ids + self.asked_above.len() + self.known_above.len() + self.pushed_above.len();
+        let ids = ids + self.above.len();
         let pushed: usize = self.asked.pushes.iter().map(|push| push.bytes.len()).sum();
         filters.sum::<usize>()
             + ids * size_of::<EntityId>()
@@ -187,9 +185,8 @@ impl Exchange {
             subtree_pages: 0,
             cells: Vec::new(),
             cell_pages: 0,
-            asked_above: BTreeSet::new(),
-            known_above: BTreeSet::new(),
-            pushed_above: BTreeSet::new(),
+            above: Above::default(),
+            horizon: work.state.horizon(),
             orphans: BTreeMap::new(),
             orphan_bytes: 0,
             difference: 0,
@@ -238,7 +235,8 @@ impl Exchange {
     ) -> Result<PhaseStep, ReplyError> {
         let asked = std::mem::take(&mut self.asked);
         check_form(reply, &asked)?;
-        if reply.horizon != work.state.horizon() && self.staging.is_none() {
+        let is_raised = [reply.horizon, work.state.horizon()].iter().any(|horizon| *horizon != self.horizon);
+        if is_raised && self.staging.is_none() {
             // One side has collected tombstones meanwhile. The next handshake decides what follows from that.
             return Ok(PhaseStep::pending(RetryReason::NewerWrites));
         }
@@ -270,11 +268,17 @@ impl Exchange {
             self.staging.is_some() || local >= self.local_generation,
             "the generation of a state never decreases"
         );
-        self.foreign_writes |= local != self.local_generation;
+        if local != self.local_generation {
+            self.foreign_writes = true;
+            self.above.on_local_change();
+        }
         // A retransmitted request may find that the responder has joined its first copy already, and mistake
         // that for a foreign write. Then another session is reported as pending although none is needed. The
         // other mistake, to miss a foreign write, would report a failure of an honest peer.
-        self.foreign_writes |= self.remote_generation.is_some_and(|known| known != reply.generation_before);
+        if self.remote_generation.is_some_and(|known| known != reply.generation_before) {
+            self.foreign_writes = true;
+            self.above.on_remote_change();
+        }
         self.remote_generation = Some(reply.generation_after);
         if reply.deferred > 0 {
             self.defer_to_clocks();
@@ -297,10 +301,10 @@ impl Exchange {
         stats: &mut SessionStats,
     ) -> Result<(), ReplyError> {
         for (&id, record) in asked.wants.iter().zip(&reply.records) {
-            self.note_known(id);
             match record {
                 Some(bytes) => self.take_record(id, bytes, work, stats)?,
                 None => {
+                    self.above.on_absent(id);
                     if work.state.record(id)?.is_some() {
                         self.push(id);
                     }
@@ -328,8 +332,7 @@ impl Exchange {
             + self.short_ids.len()
             + self.pushes.len()
             + self.requested_kids.len()
-            + self.asked_above.len()
-            + self.pushed_above.len()
+            + self.above.len()
     }
 
     /// The next request, or the end of the pass. `root` is the peer's root.

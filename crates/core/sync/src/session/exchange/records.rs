@@ -155,6 +155,7 @@ impl Exchange {
         };
         match work.state.merge_record(id, &record, &context) {
             Ok(_) => {
+                self.above.on_joined(id, record.parent);
                 stats.records_received += 1;
                 stats.bytes += bytes.len() as u64;
             }

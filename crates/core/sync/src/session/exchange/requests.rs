@@ -164,6 +164,10 @@ impl Exchange {
                 continue;
             }
             if let Some(record) = work.state.record(id)? {
+                if self.is_early && record.may_be_collected(self.horizon) {
+                    // The peer may not have joined what hides it, which may be ahead of its clock.
+                    continue;
+                }
                 let record = record.to_bytes();
                 bytes += record.len() + 32;
                 stats.bytes += record.len() as u64;
