@@ -11,6 +11,17 @@ const UNDER_WAY_ROW: &str = "the row of a collection of tombstones";
 /// How many entities a collection keeps, at most, because a peer has yet to see what happened to them.
 pub(crate) const MAX_KEPT: usize = 4_096;
 
+/// What a step has collected that raised the horizon.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RaisedHorizon {
+    /// The number of records that were removed.
+    pub removed: u64,
+    /// What goes on in later steps, if there is more than one step may collect; see
+    /// [`Transaction::go_on_collecting`](crate::Transaction::go_on_collecting). Until it is done, the state must not be compared with other states: they
+    /// would send back what it has collected.
+    pub rest: Option<CollectionInProgress>,
+}
+
 /// A collection of tombstones up to the horizon that has not ended.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CollectionInProgress {

@@ -36,7 +36,7 @@ mod snapshot;
 mod transaction;
 mod transport;
 
-pub use collection::CollectionInProgress;
+pub use collection::{CollectionInProgress, RaisedHorizon};
 pub use deltas::{
     Authority, BufferLedger, BufferLimits, Delta, DeltaBuffer, DeltaError, DeltaLog, DeltaRef, DeltaRefusal,
     Dot, Gate, HistoryClaim, HistoryConflict, KeyedHash, Membership, MissingDeltas, PublicKey, PushOutcome,
@@ -62,7 +62,7 @@ pub use sketch::{
     SymbolFilter,
 };
 pub use snapshot::{SnapshotPage, ViewBounds, ViewCache, staged};
-pub use transaction::{RaisedHorizon, Transaction};
+pub use transaction::Transaction;
 pub use transport::{
     DriveError, EncryptionError, EncryptionState, Nonce, Served, SharedKey, StoreHost, StreamEnd,
     StreamMessage, StreamSide, SyncTransport, TransportError, bloom_filter_sync, delta_sync, drive,

@@ -1,6 +1,6 @@
 //! The work of one step: the state with its changes, and the rows above it.
 
-use crate::collection::{CollectionInProgress, MAX_KEPT};
+use crate::collection::{CollectionInProgress, MAX_KEPT, RaisedHorizon};
 use crate::deltas::{
     Delta, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gate, HistoryClaim, HistoryConflict,
     MissingDeltas, VersionVector,
@@ -23,17 +23,6 @@ const RESERVED_FOR_MEMBERS: usize = limits::MAX_REPLICAS / 16;
 const UNSEEN_DELTAS: usize = 256;
 /// Of how many authors the deltas are read that a peer does not cover, at most.
 const UNSEEN_AUTHORS: usize = 4_096;
-
-/// What a step has collected that raised the horizon.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RaisedHorizon {
-    /// The number of records that were removed.
-    pub removed: u64,
-    /// What goes on in later steps, if there is more than one step may collect; see
-    /// [`Transaction::go_on_collecting`]. Until it is done, the state must not be compared with other states: they
-    /// would send back what it has collected.
-    pub rest: Option<CollectionInProgress>,
-}
 
 /// Everything that one step reads and writes. It ends as one batch: after a crash the store contains
 /// all changes of the step or none of them.

@@ -307,6 +307,15 @@ pub(crate) fn write_time(former: ReplicaId, (old, new): (Hlc, u64), batch: &mut 
     batch.put(LegacyPart::Times.key(former, &stamp), row.into_bytes());
 }
 
+/// The stamp in the key of a new time.
+fn stamp_in(key: &[u8]) -> Result<Hlc, StorageError> {
+    let mut input = Reader::new(key);
+    let time =
+        input.raw(8, "a time").map(|bytes| bytes.iter().fold(0, |time, byte| time << 8 | u64::from(*byte)));
+    let stamp = time.and_then(|time| Ok(Hlc::new(time >> 16, time as u16, ReplicaId::decode(&mut input)?)));
+    stamp.map_err(damaged("the key of a new time"))
+}
+
 /// The new times of changes of a former id that could not keep theirs, by their old stamps. O(changes).
 pub(super) fn times<V: ReadView>(view: &V, former: ReplicaId) -> Result<BTreeMap<Hlc, u64>, StorageError> {
     let mut times = BTreeMap::new();
@@ -317,11 +326,7 @@ pub(super) fn times<V: ReadView>(view: &V, former: ReplicaId) -> Result<BTreeMap
         let Some((last, _)) = rows.last() else { return Ok(times) };
         from = Key::of(&[last, &[0]]);
         for (key, row) in rows {
-            let stamp: [u8; 24] = LegacyPart::id_in(&key)?;
-            let (time, replica) = stamp.split_at(8);
-            let parts = time.try_into().map(u64::from_be_bytes).ok().zip(replica.try_into().ok());
-            let (time, replica) = parts.ok_or(StorageError::Index { what: "a stamp of 24 bytes" })?;
-            let old = Hlc::new(time >> 16, time as u16, ReplicaId(replica));
+            let old = stamp_in(&LegacyPart::id_in::<24>(&key)?)?;
             let mut input = Reader::new(&row);
             let new = input.varint().and_then(|new| input.finish().map(|()| new));
             times.insert(old, new.map_err(damaged("a new time"))?);

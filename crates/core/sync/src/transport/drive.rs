@@ -125,7 +125,8 @@ impl<S: Store> StoreHost<S> {
             collect_all(begun, &mut work)?;
             let (batch, log, sketch) = work.finish()?;
             host.store.apply(batch)?;
-            (host.log, host.sketch) = (log, sketch);
+            host.log = log;
+            host.sketch = sketch;
         }
         Ok(host)
     }
