@@ -296,6 +296,25 @@ fn hidden_records_never_arrive_before_their_delete() {
     }
 }
 
+/// What the peer has collected by a horizon that is ahead of the own clock, this side may not forget yet. It would go on
+/// writing before that horizon.
+#[test]
+fn horizon_ahead_of_clock_is_no_convergence() {
+    let mut a = Side::new(1, &many(1, 5, 1));
+    let mut b = Side::new(2, &many(1, 5, 1));
+    let now = a.begin().context.moment.wall_ms;
+    for (ahead_ms, expected) in [
+        (4_000, Outcome::Converged { root: b.root() }),
+        (9_000, Outcome::SyncPending(RetryReason::ClockDrift)),
+    ] {
+        let mut work = b.begin();
+        work.state.raise_horizon(Hlc::new(now + ahead_ms, 0, ReplicaId([0xff; 16]))).unwrap();
+        b.commit(work);
+        let (outcome, ..) = run(&mut a, &mut b, false, undisturbed);
+        assert_eq!(outcome, expected, "{ahead_ms}");
+    }
+}
+
 #[test]
 fn delta_gap_closes_in_one_round_trip() {
     let mut a = Side::new(1, &many(1, 50, 1));
