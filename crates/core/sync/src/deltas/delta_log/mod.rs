@@ -45,7 +45,7 @@ fn author_key(author: ReplicaId) -> Key {
 /// and a digest of all these. A step writes the rows of the authors that it has changed.
 ///
 /// Invariant: `floor ≤ covered` for each author, and the log stores all deltas between them. Below the floor it has
-/// only deltas that are yet to be deleted; see [`DeltaLog::sweep`].
+/// only deltas that are yet to be deleted; each heartbeat deletes some.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeltaLog {
     covered: VersionVector,
