@@ -187,3 +187,24 @@ impl DeltaLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each run counts as a row, too, so that a heartbeat deletes many short ones.
+    #[test]
+    fn sweep_deletes_many_runs_and_always_goes_on() {
+        let mut log = DeltaLog::default();
+        let mut batch = WriteBatch::default();
+        let author = ReplicaId::from_u64;
+        (0..100).for_each(|n| log.leftovers.push(author(n), 0, 2, &mut batch));
+        log.sweep(150, &mut batch);
+        assert_eq!(log.leftovers.0.len(), 50);
+        log.sweep(150, &mut batch);
+        assert_eq!(log.leftovers, Leftovers::default());
+        log.leftovers.push(author(1), 0, 3, &mut batch);
+        (0..3).for_each(|_| log.sweep(1, &mut batch));
+        assert_eq!(log.leftovers, Leftovers::default());
+    }
+}
