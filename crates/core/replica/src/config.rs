@@ -26,7 +26,7 @@ pub struct ReplicaConfig {
     /// least 1,000 are retained: no other store may have them.
     pub delta_retention: u64,
     /// The most bytes of all these deltas. Beyond it the oldest deltas of the author with the most bytes are pruned first,
-    /// if possible those that every member covers. A peer that lacks a pruned delta receives its effect as state.
+    /// if possible those that every member covers, and own ones that no peer is known to cover last. A peer that lacks a pruned delta receives its effect as state.
     pub delta_log_bytes: u64,
     /// The number of peers that a write is sent to at once. With more peers than that, receivers pass the
     /// write on.

@@ -222,13 +222,27 @@ fn snapshot_excludes_stamps_beyond_drift() {
     assert_eq!(Interface::open(a.store.view()).unwrap().entity_count(), 19);
 }
 
+/// Two sides that ask for a protocol and have raised their horizons to 3 ms. The first one has collected what `gone` deletes. The
+/// second one could not, since it has made the change `later` in it.
+fn collected_and_kept(kind: SyncProtocolKind, gone: &[Action], later: &Action) -> (Side, Side) {
+    let mut a = Side::new(1, gone);
+    let mut b = Side::new(2, gone);
+    b.write(std::slice::from_ref(later));
+    for side in [&mut a, &mut b] {
+        side.requested_protocol = Some(kind);
+        let mut work = side.begin();
+        work.state.raise_horizon(Hlc::new(3, 0, ReplicaId([0xff; 16]))).unwrap();
+        side.commit(work);
+    }
+    (a, b)
+}
+
 /// A has collected the tombstone of a deleted collection. B has written into the collection since, and so
 /// still has the tombstone.
 ///
 /// Promises: I4
 #[test]
 fn collected_parent_of_newer_write_returns() {
-    let horizon = Hlc::new(3, 0, ReplicaId([0xff; 16]));
     let gone = [
         set(9, &[], 1, 1, 4),
         set(2, &[1], 1, 1, 4),
@@ -236,16 +250,7 @@ fn collected_parent_of_newer_write_returns() {
     ];
     for kind in SyncProtocolKind::EXECUTABLE {
         for pushed in [false, true] {
-            let mut a = Side::new(1, &gone);
-            let mut b = Side::new(2, &gone);
-            a.requested_protocol = Some(kind);
-            b.requested_protocol = Some(kind);
-            b.write(&[set(3, &[1], 5, 2, 4)]);
-            for side in [&mut a, &mut b] {
-                let mut work = side.begin();
-                work.state.raise_horizon(horizon).unwrap();
-                side.commit(work);
-            }
+            let (mut a, mut b) = collected_and_kept(kind, &gone, &set(3, &[1], 5, 2, 4));
             let records = |side: &Side| Interface::open(side.store.view()).unwrap().stats().unwrap().records;
             assert_eq!((records(&a), records(&b)), (1, 4), "one side has collected, the other could not");
             let (from, to) = if pushed { (&mut b, &mut a) } else { (&mut a, &mut b) };
@@ -263,23 +268,13 @@ fn collected_parent_of_newer_write_returns() {
 #[test]
 fn hidden_records_never_arrive_before_their_delete() {
     let children = 100..400;
-    let horizon = Hlc::new(3, 0, ReplicaId([0xff; 16]));
     let mut gone: Vec<Action> = children.clone().map(|id| set(id, &[1], 1, 1, 2_000)).collect();
     gone.push(set(9, &[], 1, 1, 4));
     gone.push(Action::DeleteRef { id: EntityId::from_u64(1), ancestors: vec![], deleted_at: stamp(2, 1) });
     let later = set(3, &[1], 5, 2, 4);
     for kind in SyncProtocolKind::EXECUTABLE {
         for pushed in [false, true] {
-            let mut a = Side::new(1, &gone);
-            let mut b = Side::new(2, &gone);
-            a.requested_protocol = Some(kind);
-            b.requested_protocol = Some(kind);
-            b.write(std::slice::from_ref(&later));
-            for side in [&mut a, &mut b] {
-                let mut work = side.begin();
-                work.state.raise_horizon(horizon).unwrap();
-                side.commit(work);
-            }
+            let (mut a, mut b) = collected_and_kept(kind, &gone, &later);
             a.write(std::slice::from_ref(&later));
             let hides = |side: &Side| {
                 let mut state = Interface::open(side.store.view()).unwrap();

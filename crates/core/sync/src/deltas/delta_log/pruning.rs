@@ -191,6 +191,30 @@ impl DeltaLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use syncline_store::MemoryStore;
+
+    /// What nobody has taken is lost if this replica has to come back under another id.
+    #[test]
+    fn own_deltas_that_nobody_has_taken_are_pruned_last() {
+        let own = ReplicaId::from_u64(1);
+        let other = ReplicaId::from_u64(2);
+        let mut log = DeltaLog::default().with_capacity(52).written_by(own);
+        let mut batch = WriteBatch::default();
+        for (author, bytes) in [(own, 10), (other, 4)] {
+            for seq in 1..=5 {
+                let dot = Dot { author, seq };
+                log.covered.cover(dot);
+                log.sizes.add(author, bytes);
+                batch.put(delta_key(dot), vec![0; bytes as usize]);
+            }
+        }
+        let view = MemoryStore::default();
+        log.prune_for_bytes(&view, &mut batch).unwrap();
+        assert_eq!([own, other].map(|author| log.floor.of(author)), [0, 5], "the own ones have more bytes");
+        log.capacity = 25;
+        log.prune_for_bytes(&view, &mut batch).unwrap();
+        assert_eq!(log.floor.of(own), 3, "the bound holds in any case");
+    }
 
     /// Each run counts as a row, too, so that a heartbeat deletes many short ones.
     #[test]
